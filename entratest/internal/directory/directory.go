@@ -1,0 +1,130 @@
+// Package directory is the emulator's world: tenants, users, groups, apps,
+// grants and the clock. It knows no HTTP and no tokens; internal/sts issues
+// tokens from it and internal/graphsim shows it as Microsoft Graph.
+//
+// A [World] is safe for concurrent use. The values that its methods return are
+// shared: readers do not change them. Changes go through methods of World,
+// which replace a value as a whole.
+package directory
+
+import (
+	"crypto/x509"
+	"time"
+)
+
+// Well-known application ids that every tenant knows.
+const (
+	GraphAppID           = "00000003-0000-0000-c000-000000000000" // Microsoft Graph
+	ARMAppID             = "797f4846-ba00-4fd7-ba43-dac1f8f63013" // Azure Resource Manager
+	AzureCLIAppID        = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+	AzurePowerShellAppID = "1950a258-227b-4e31-a9cf-717495945fc2"
+	GraphPowerShellAppID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
+	VSCodeAppID          = "aebc6443-996d-45c2-90f0-388ff96faa56"
+)
+
+// Tenant is one directory.
+type Tenant struct {
+	ID      string   // a lower-case GUID
+	Name    string   // the organisation's display name
+	Domains []string // verified domains, the default one first
+}
+
+// User is a person of a tenant.
+type User struct {
+	ID, Tenant                           string // object id; tenant id
+	UPN, DisplayName, GivenName, Surname string
+	Mail, JobTitle, Department, Office   string
+	PreferredLanguage, MobilePhone       string
+	BusinessPhones                       []string
+	Password                             string // in the clear: the emulator's users are invented
+	Disabled, Guest                      bool
+	PasswordExpired, Locked, MFARequired bool     // what a sign-in or ROPC is refused for (50055, 50053, 50076)
+	Roles                                []string // directory role template ids, the wids claim
+	Created                              time.Time
+	SessionsRevoked                      time.Time // grants issued before it are void (50173)
+}
+
+// Group is a set of users and groups of a tenant.
+type Group struct {
+	ID, Tenant, Name, Description, Mail string
+	Unified                             bool     // a Microsoft 365 group rather than a security group
+	Members                             []string // object ids
+	Created                             time.Time
+}
+
+// Audience says whose accounts an app takes (signInAudience).
+type Audience string
+
+// The audiences of an app registration.
+const (
+	MyOrg         Audience = "AzureADMyOrg"
+	MultipleOrgs  Audience = "AzureADMultipleOrgs"
+	OrgsAndPeople Audience = "AzureADandPersonalMicrosoftAccount"
+)
+
+// App is an app registration together with its service principal in its
+// tenant. First-party apps (Tenant empty) exist in every tenant.
+type App struct {
+	ClientID, ObjectID, PrincipalID string // application id; object ids of registration and service principal
+	Tenant                          string
+	Name                            string
+	Audience                        Audience
+	FirstParty                      bool
+
+	AllowPublicFlows                     bool     // "Allow public client flows" (isFallbackPublicClient)
+	WebRedirects                         []string // platform Web: confidential
+	SPARedirects                         []string // platform Single-page application
+	NativeRedirects                      []string // platform Mobile and desktop
+	IDTokenImplicit, AccessTokenImplicit bool
+
+	Secrets      []AppSecret
+	Certificates []*x509.Certificate
+	Federated    []FederatedCredential
+
+	IdentifierURIs   []string // the names it has as a resource, beside its client id
+	TokenVersion     int      // of access tokens for it: 1 or 2 (0 is 1)
+	Scopes           []Scope
+	AppRoles         []AppRole
+	PreAuthorized    map[string][]string // client id to scope values that need no consent
+	AssignmentNeeded bool                // appRoleAssignmentRequired
+	Disabled         bool                // the service principal's accountEnabled=false (7000112)
+	NoPrincipal      bool                // registered, but no service principal (7000229)
+	OptionalClaims   []string            // of access tokens for it: idtyp, xms_cc ...
+	RequiredAccess   map[string][]string // resource client id to scope values: what .default asks for
+}
+
+// AppSecret is a client secret.
+type AppSecret struct {
+	ID, Name, Value string
+	Expires         time.Time // zero: never
+}
+
+// FederatedCredential trusts the assertions of another issuer.
+type FederatedCredential struct {
+	Name, Issuer, Subject, Audience string
+}
+
+// Scope is a delegated permission that an app exposes.
+type Scope struct {
+	ID, Value, Name string
+	AdminOnly       bool // only an administrator may consent
+}
+
+// AppRole is an application permission that an app exposes.
+type AppRole struct {
+	ID, Value, Name   string
+	ForUsers, ForApps bool
+}
+
+// Grant is consent: Client may act on Resource with Scopes for User, or for
+// everybody where User is empty.
+type Grant struct {
+	Tenant, Client, Resource, User string // ids: tenant, client id, client id, object id
+	Scopes                         []string
+}
+
+// RoleAssignment gives a principal (a user's object id, or an app's client id)
+// an app role of Resource in a tenant.
+type RoleAssignment struct {
+	Tenant, Principal, Resource, Role string
+}
