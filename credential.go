@@ -1,0 +1,259 @@
+package fob
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// Credential is how a confidential client proves who it is: a [ClientSecret],
+// a [Certificate] or an [Assertion]. A public client has none.
+type Credential interface {
+	// authenticate adds the proof for the token endpoint audience to form.
+	authenticate(ctx context.Context, c *Client, audience string, form url.Values) error
+}
+
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// ClientSecret is a secret that was made for the app registration: its value,
+// not its id.
+type ClientSecret struct{ Secret }
+
+func (s ClientSecret) authenticate(_ context.Context, _ *Client, _ string, form url.Values) error {
+	if s.IsZero() {
+		return errors.New("the client secret is empty; the variable or file it came from may be unset")
+	}
+	form.Set("client_secret", s.Reveal())
+	return nil
+}
+
+// Assertion is a function that returns a signed JWT of somebody else whom the
+// app registration trusts (a federated credential), or one signed by a key
+// that fob does not hold. It is called for every exchange, so that short-lived
+// assertions are always fresh. [AssertionFile] makes one.
+type Assertion func(ctx context.Context) (Secret, error)
+
+func (a Assertion) authenticate(ctx context.Context, _ *Client, _ string, form url.Values) error {
+	assertion, err := a(ctx)
+	switch {
+	case err != nil:
+		return err
+	case assertion.IsZero():
+		return errors.New("the client assertion is empty")
+	}
+	form.Set("client_assertion_type", assertionType)
+	form.Set("client_assertion", assertion.Reveal())
+	return nil
+}
+
+// Certificate signs an assertion for every exchange with the private key of a
+// certificate that is registered with the app
+// (https://learn.microsoft.com/entra/identity-platform/certificate-credentials).
+// [ParseCertificate] makes one from a PEM or PFX file.
+type Certificate struct {
+	// Leaf is the certificate itself, with an RSA key.
+	Leaf *x509.Certificate
+	// Intermediates follow the leaf in the x5c header if SendChain is set.
+	Intermediates []*x509.Certificate
+	// Key is the private key. It may live in hardware; for PS256 it must be
+	// able to make RSA-PSS signatures.
+	Key crypto.Signer
+	// Algorithm is "PS256" with the SHA-256 thumbprint, or "RS256" with the
+	// SHA-1 thumbprint, the form of older scripts and of AD FS. Empty is PS256.
+	Algorithm string
+	// SendChain puts the certificate and its intermediates into the assertion,
+	// which subject name and issuer authentication needs.
+	SendChain bool
+}
+
+// assertionLife is how long an assertion is good for. Microsoft advises 5 to
+// 10 minutes.
+const assertionLife = 10 * time.Minute
+
+func (c *Certificate) authenticate(_ context.Context, client *Client, audience string, form url.Values) error {
+	assertion, err := c.Assertion(client.ID, audience, client.now())
+	if err != nil {
+		return err
+	}
+	form.Set("client_assertion_type", assertionType)
+	form.Set("client_assertion", assertion.Reveal())
+	return nil
+}
+
+// Assertion signs a client assertion (RFC 7523) for the client id and the
+// token endpoint audience, good from now on for ten minutes. [Client] does so
+// by itself; the method is for those who send the assertion on their own.
+func (c *Certificate) Assertion(clientID, audience string, now time.Time) (Secret, error) {
+	if c.Leaf == nil || c.Key == nil {
+		return Secret{}, errors.New("the certificate credential needs both the certificate and its private key")
+	}
+	if err := matches(c.Leaf, c.Key); err != nil {
+		return Secret{}, err
+	}
+	options := (&jose.SignerOptions{}).WithType("JWT")
+	var algorithm jose.SignatureAlgorithm
+	switch c.Algorithm {
+	case "", "PS256":
+		algorithm = jose.PS256
+		sum := sha256.Sum256(c.Leaf.Raw)
+		options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
+	case "RS256":
+		algorithm = jose.RS256
+		sum := sha1.Sum(c.Leaf.Raw)
+		options.WithHeader("x5t", base64.RawURLEncoding.EncodeToString(sum[:]))
+	default:
+		return Secret{}, fmt.Errorf("assertion algorithm %q is not PS256 or RS256", clean(c.Algorithm))
+	}
+	if c.SendChain {
+		chain := []string{base64.StdEncoding.EncodeToString(c.Leaf.Raw)}
+		for _, cert := range c.Intermediates {
+			chain = append(chain, base64.StdEncoding.EncodeToString(cert.Raw))
+		}
+		options.WithHeader("x5c", chain)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: cryptosigner.Opaque(c.Key)}, options)
+	if err != nil {
+		return Secret{}, fmt.Errorf("preparing the client assertion: %w", err)
+	}
+	payload, err := json.Marshal(map[string]any{
+		"aud": audience, "iss": clientID, "sub": clientID, "jti": uuid.NewString(),
+		"nbf": now.Unix(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
+	}, json.Deterministic(true))
+	if err != nil {
+		return Secret{}, err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return Secret{}, fmt.Errorf("signing the client assertion: %w", err)
+	}
+	text, err := signed.CompactSerialize()
+	return NewSecret(text), err
+}
+
+// matches reports why key cannot sign for cert.
+func matches(cert *x509.Certificate, key crypto.Signer) error {
+	public, ok := cert.PublicKey.(*rsa.PublicKey)
+	switch {
+	case !ok:
+		return errors.New("the certificate's key is not RSA; Entra takes RSA keys of 2048 bits and more")
+	case public.N.BitLen() < 2048:
+		return fmt.Errorf("the certificate's RSA key has %d bits; Entra wants 2048 or more", public.N.BitLen())
+	case !public.Equal(key.Public()):
+		return errors.New("the private key does not belong to the certificate; export both together")
+	}
+	return nil
+}
+
+// ParseCertificate reads a certificate with its private key: PEM blocks in any
+// order, or a PFX (PKCS #12) file opened with password. The first certificate
+// that the key belongs to is the leaf, the others are intermediates.
+func ParseCertificate(data []byte, password Secret) (*Certificate, error) {
+	if block, _ := pem.Decode(data); block == nil {
+		return parsePFX(data, password)
+	}
+	var key crypto.Signer
+	var certs []*x509.Certificate
+	for rest := data; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		switch {
+		case block.Type == "CERTIFICATE":
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("reading a certificate of the PEM file: %w", err)
+			}
+			certs = append(certs, cert)
+		case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
+			return nil, errors.New("the PEM file's private key is encrypted; use a PFX file (openssl pkcs12 -export -in cert.pem -out cert.pfx), whose password fob takes")
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			if key != nil {
+				return nil, errors.New("the PEM file has more than one private key; leave the one that belongs to the certificate")
+			}
+			var err error
+			if key, err = parseKey(block); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return assemble(key, certs, "PEM")
+}
+
+func parseKey(block *pem.Block) (crypto.Signer, error) {
+	var parsed any
+	var err error
+	switch block.Type {
+	case "RSA PRIVATE KEY":
+		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		parsed, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the PEM file's private key: %w", err)
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %T cannot sign", parsed)
+	}
+	return key, nil
+}
+
+func parsePFX(data []byte, password Secret) (*Certificate, error) {
+	if len(data) == 0 || data[0] != 0x30 {
+		return nil, errors.New("the file is neither PEM (-----BEGIN …) nor PFX")
+	}
+	private, leaf, more, err := pkcs12.DecodeChain(data, password.Reveal())
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password.IsZero():
+		return nil, errors.New("the PFX file wants a password (--certificate-password-file, AZURE_CLIENT_CERTIFICATE_PASSWORD)")
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		return nil, errors.New("the PFX file does not open with this password")
+	case err != nil:
+		return nil, fmt.Errorf("reading the PFX file: %w", err)
+	}
+	key, ok := private.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a key of type %T cannot sign", private)
+	}
+	return assemble(key, append([]*x509.Certificate{leaf}, more...), "PFX")
+}
+
+func assemble(key crypto.Signer, certs []*x509.Certificate, kind string) (*Certificate, error) {
+	switch {
+	case key == nil && len(certs) == 0:
+		return nil, fmt.Errorf("the %s file has neither a certificate nor a private key", kind)
+	case key == nil:
+		return nil, fmt.Errorf("the %s file has no private key; export the certificate together with its key", kind)
+	case len(certs) == 0:
+		return nil, fmt.Errorf("the %s file has no certificate; put the certificate beside the key", kind)
+	}
+	for i, cert := range certs {
+		if public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && public.Equal(key.Public()) {
+			rest := append(append([]*x509.Certificate{}, certs[:i]...), certs[i+1:]...)
+			if err := matches(cert, key); err != nil {
+				return nil, err
+			}
+			return &Certificate{Leaf: cert, Intermediates: rest, Key: key}, nil
+		}
+	}
+	return nil, fmt.Errorf("the private key of the %s file does not belong to any certificate in it", kind)
+}

@@ -1,0 +1,160 @@
+package fob
+
+import (
+	"context"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// memory is what a client remembers of its own answers: tokens as they are
+// handed out, found by the request without any decoding. A hit costs a hash
+// and a map access, and allocates nothing.
+type memory struct {
+	mu      sync.RWMutex // guards the fields below
+	entries map[uint64]*entry
+	sweepAt int // the size at which expired entries are dropped next
+}
+
+// entry is one remembered answer. It is not changed once it is in the map.
+type entry struct {
+	req   Request
+	token *Token
+	// restUntil is until when a token that is due for renewal is handed out
+	// without another attempt.
+	restUntil time.Time
+}
+
+// rested reports whether the entry may be handed out without an attempt to
+// renew it.
+func (e *entry) rested(now time.Time) bool {
+	return e != nil && (now.Before(e.token.RefreshOn) || now.Before(e.restUntil))
+}
+
+// seed makes the hashes of this process unpredictable to whoever chooses the
+// scopes.
+var seed = maphash.MakeSeed()
+
+// hash covers what tells remembered answers apart. Entries are compared in
+// full, so a collision costs a miss and never a wrong token.
+func hash(req *Request) uint64 {
+	h := maphash.String(seed, req.Tenant)
+	h = h*31 + maphash.String(seed, req.Account)
+	for _, s := range req.Scopes {
+		h = h*31 + maphash.String(seed, s)
+	}
+	return h
+}
+
+func (m *memory) lookup(req *Request) *entry {
+	if req.Fresh || req.Claims != "" {
+		return nil
+	}
+	h := hash(req)
+	m.mu.RLock()
+	e := m.entries[h]
+	m.mu.RUnlock()
+	if e == nil || e.req.Tenant != req.Tenant || e.req.Account != req.Account || !slices.Equal(e.req.Scopes, req.Scopes) {
+		return nil
+	}
+	return e
+}
+
+// remember keeps t as the answer to req. The token is handed out by many
+// callers from now on, and comes from memory for all of them.
+func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
+	kept := t
+	if t.Origin != OriginCache || !t.Refresh.IsZero() {
+		c := *t
+		c.Origin, c.Refresh = OriginCache, Secret{}
+		kept = &c
+	}
+	e := &entry{Request{Tenant: req.Tenant, Account: req.Account, Scopes: slices.Clone(req.Scopes)}, kept, restUntil}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries == nil {
+		m.entries, m.sweepAt = map[uint64]*entry{}, 1024
+	}
+	if len(m.entries) >= m.sweepAt {
+		now := time.Now()
+		maps.DeleteFunc(m.entries, func(_ uint64, e *entry) bool { return e.token.Expires.Before(now) })
+		m.sweepAt = max(1024, 2*len(m.entries))
+	}
+	m.entries[hash(req)] = e
+}
+
+// forget drops everything: who is signed in has changed.
+func (m *memory) forget() {
+	m.mu.Lock()
+	m.entries = nil
+	m.mu.Unlock()
+}
+
+// flights lets callers that want the same token share one attempt.
+type flights struct {
+	mu   sync.Mutex // guards the map
+	open map[string]*flight
+}
+
+type flight struct {
+	done  chan struct{}
+	token *Token
+	err   error
+}
+
+func flightKey(req *Request) string {
+	var b strings.Builder
+	for _, part := range append([]string{req.Tenant, req.Account, req.Claims, req.minValid().String()}, req.Scopes...) {
+		b.WriteString(part)
+		b.WriteByte(0)
+	}
+	if req.Fresh {
+		b.WriteByte(1)
+	}
+	return b.String()
+}
+
+// share runs obtain, or waits for the caller that is running it for the same
+// key. A caller whose leader gave up because its own time was over tries
+// itself.
+func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, error)) (*Token, error) {
+	for {
+		f.mu.Lock()
+		if f.open == nil {
+			f.open = map[string]*flight{}
+		}
+		shared, following := f.open[key]
+		if !following {
+			shared = &flight{done: make(chan struct{})}
+			f.open[key] = shared
+		}
+		f.mu.Unlock()
+		if following {
+			select {
+			case <-shared.done:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			if shared.err != nil && isContext(shared.err) && ctx.Err() == nil {
+				continue
+			}
+			return shared.token, shared.err
+		}
+		// Deferred, so that a Flow that panics does not leave its followers
+		// waiting.
+		func() {
+			shared.err = errAbandoned
+			defer func() {
+				f.mu.Lock()
+				delete(f.open, key)
+				f.mu.Unlock()
+				close(shared.done)
+			}()
+			shared.token, shared.err = obtain()
+		}()
+		return shared.token, shared.err
+	}
+}
