@@ -12,16 +12,6 @@ import (
 	"time"
 )
 
-// Well-known application ids that every tenant knows.
-const (
-	GraphAppID           = "00000003-0000-0000-c000-000000000000" // Microsoft Graph
-	ARMAppID             = "797f4846-ba00-4fd7-ba43-dac1f8f63013" // Azure Resource Manager
-	AzureCLIAppID        = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-	AzurePowerShellAppID = "1950a258-227b-4e31-a9cf-717495945fc2"
-	GraphPowerShellAppID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
-	VSCodeAppID          = "aebc6443-996d-45c2-90f0-388ff96faa56"
-)
-
 // Tenant is one directory.
 type Tenant struct {
 	ID      string   // a lower-case GUID
@@ -100,8 +90,11 @@ type AppSecret struct {
 }
 
 // FederatedCredential trusts the assertions of another issuer.
+// Its keys are in Keys, or come from the issuer's discovery document where
+// Keys is empty; the emulator reads one only from a loopback address.
 type FederatedCredential struct {
 	Name, Issuer, Subject, Audience string
+	Keys                            []byte // a JWK set
 }
 
 // Scope is a delegated permission that an app exposes.

@@ -1,0 +1,510 @@
+package directory
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// World is everything that the emulator knows. The zero value is empty: start
+// from [Default], or from New and a world file.
+type World struct {
+	offset atomic.Int64 // nanoseconds that the world's clock is ahead of the real one
+
+	mu        sync.RWMutex // guards all below
+	tenants   []*Tenant
+	tenantBy  map[string]*Tenant // id and domains, lower case
+	users     []*User
+	userBy    map[string]*User // tenant + "/" + id or UPN, lower case
+	groups    []*Group
+	apps      []*App
+	appBy     map[string]*App // client id, lower case
+	resources map[string]*App // identifier, as normalIdentifier writes it
+	installed map[string]bool // tenant + "/" + client id of foreign apps with a principal there
+	grants    []Grant
+	roles     []RoleAssignment
+}
+
+// New returns a world with no tenants that knows Microsoft's own apps.
+func New() *World {
+	w := &World{}
+	w.clear()
+	return w
+}
+
+// clear empties the world, keeping its clock and Microsoft's own apps.
+func (w *World) clear() {
+	w.mu.Lock()
+	w.tenants, w.users, w.groups, w.apps, w.grants, w.roles = nil, nil, nil, nil, nil, nil
+	w.tenantBy = map[string]*Tenant{}
+	w.userBy = map[string]*User{}
+	w.appBy = map[string]*App{}
+	w.resources = map[string]*App{}
+	w.installed = map[string]bool{}
+	w.mu.Unlock()
+	for _, a := range firstParty() {
+		w.PutApp(a)
+	}
+}
+
+// Now returns the world's time: the real clock, moved by Advance and SetTime.
+func (w *World) Now() time.Time {
+	return time.Now().Add(time.Duration(w.offset.Load()))
+}
+
+// Advance moves the world's clock by d.
+func (w *World) Advance(d time.Duration) { w.offset.Add(int64(d)) }
+
+// SetTime makes it t in the world, from where the clock runs on.
+func (w *World) SetTime(t time.Time) { w.offset.Store(int64(time.Until(t))) }
+
+// Tenant returns the tenant with this id or verified domain, in any case.
+func (w *World) Tenant(idOrDomain string) (*Tenant, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	t, ok := w.tenantBy[strings.ToLower(idOrDomain)]
+	return t, ok
+}
+
+// Tenants returns all tenants, in the order in which they were added.
+func (w *World) Tenants() []*Tenant {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.Clone(w.tenants)
+}
+
+// PutTenant adds t, or replaces the tenant with its id.
+func (w *World) PutTenant(t *Tenant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t.ID = strings.ToLower(t.ID)
+	w.tenants = put(w.tenants, t, func(o *Tenant) bool { return o.ID == t.ID })
+	w.tenantBy[t.ID] = t
+	for _, d := range t.Domains {
+		w.tenantBy[strings.ToLower(d)] = t
+	}
+}
+
+// User returns the user of a tenant with this object id or user principal
+// name, in any case. An empty tenant looks in all of them.
+func (w *World) User(tenant, idOrUPN string) (*User, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	u, ok := w.userBy[strings.ToLower(tenant+"/"+idOrUPN)]
+	return u, ok
+}
+
+// Users returns the users of a tenant in the order of their creation.
+func (w *World) Users(tenant string) []*User {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var us []*User
+	for _, u := range w.users {
+		if u.Tenant == tenant {
+			us = append(us, u)
+		}
+	}
+	slices.SortStableFunc(us, func(a, b *User) int { return a.Created.Compare(b.Created) })
+	return us
+}
+
+// PutUser adds u, or replaces the user with its id.
+func (w *World) PutUser(u *User) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u.ID = strings.ToLower(u.ID)
+	w.forgetUser(u.Tenant, u.ID)
+	if u.Created.IsZero() {
+		u.Created = w.Now()
+	}
+	w.users = put(w.users, u, func(o *User) bool { return o.ID == u.ID && o.Tenant == u.Tenant })
+	for _, tenant := range []string{u.Tenant, ""} {
+		w.userBy[strings.ToLower(tenant+"/"+u.ID)] = u
+		w.userBy[strings.ToLower(tenant+"/"+u.UPN)] = u
+	}
+}
+
+// DeleteUser removes a user and the user's memberships; it says whether there
+// was one. Grants and tokens of the user are good for nothing afterwards.
+func (w *World) DeleteUser(tenant, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u, ok := w.userBy[strings.ToLower(tenant+"/"+id)]
+	if !ok {
+		return false
+	}
+	w.forgetUser(tenant, u.ID)
+	w.users = slices.DeleteFunc(w.users, func(o *User) bool { return o == u })
+	for i, g := range w.groups {
+		if slices.Contains(g.Members, u.ID) {
+			c := *g
+			c.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m string) bool { return m == u.ID })
+			w.groups[i] = &c
+		}
+	}
+	return true
+}
+
+// forgetUser takes a user out of the index, by the names it has now.
+func (w *World) forgetUser(tenant, id string) {
+	old, ok := w.userBy[strings.ToLower(tenant+"/"+id)]
+	if !ok {
+		return
+	}
+	for _, t := range []string{tenant, ""} {
+		delete(w.userBy, strings.ToLower(t+"/"+old.ID))
+		delete(w.userBy, strings.ToLower(t+"/"+old.UPN))
+	}
+}
+
+// RevokeSessions voids all grants of a user that were made until now; it says
+// whether there is such a user.
+func (w *World) RevokeSessions(userID string) bool {
+	u, ok := w.User("", userID)
+	if !ok {
+		return false
+	}
+	c := *u
+	c.SessionsRevoked = w.Now()
+	w.PutUser(&c)
+	return true
+}
+
+// Group returns the group of a tenant with this object id or display name.
+func (w *World) Group(tenant, idOrName string) (*Group, bool) {
+	for _, g := range w.Groups(tenant) {
+		if strings.EqualFold(g.ID, idOrName) || g.Name == idOrName {
+			return g, true
+		}
+	}
+	return nil, false
+}
+
+// Groups returns the groups of a tenant, in the order of their creation.
+func (w *World) Groups(tenant string) []*Group {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var gs []*Group
+	for _, g := range w.groups {
+		if g.Tenant == tenant {
+			gs = append(gs, g)
+		}
+	}
+	return gs
+}
+
+// GroupsOf returns the groups that a user or group is a member of, directly or
+// through other groups.
+func (w *World) GroupsOf(tenant, id string) []*Group {
+	all := w.Groups(tenant)
+	member := map[string]bool{id: true}
+	var of []*Group
+	for grew := true; grew; { // groups may nest, in circles too
+		grew = false
+		for _, g := range all {
+			if !member[g.ID] && slices.ContainsFunc(g.Members, func(m string) bool { return member[m] }) {
+				member[g.ID], grew = true, true
+				of = append(of, g)
+			}
+		}
+	}
+	return of
+}
+
+// PutGroup adds g, or replaces the group with its id.
+func (w *World) PutGroup(g *Group) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g.ID = strings.ToLower(g.ID)
+	if g.Created.IsZero() {
+		g.Created = w.Now()
+	}
+	w.groups = put(w.groups, g, func(o *Group) bool { return o.ID == g.ID })
+}
+
+// DeleteGroup removes a group and says whether there was one.
+func (w *World) DeleteGroup(tenant, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.groups)
+	w.groups = slices.DeleteFunc(w.groups, func(g *Group) bool { return g.Tenant == tenant && strings.EqualFold(g.ID, id) })
+	return len(w.groups) < n
+}
+
+// App returns the app with this client id as a tenant sees it: its own,
+// Microsoft's, or one of another tenant that has a service principal there.
+func (w *World) App(tenant, clientID string) (*App, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	a, ok := w.appBy[strings.ToLower(clientID)]
+	if !ok || !w.visible(tenant, a) {
+		return nil, false
+	}
+	return a, true
+}
+
+// Registration returns the app with this client id, whichever tenant it lives
+// in.
+func (w *World) Registration(clientID string) (*App, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	a, ok := w.appBy[strings.ToLower(clientID)]
+	return a, ok
+}
+
+func (w *World) visible(tenant string, a *App) bool {
+	return a.FirstParty || a.Tenant == tenant || w.installed[tenant+"/"+a.ClientID]
+}
+
+// Apps returns the apps that a tenant sees, Microsoft's own among them.
+func (w *World) Apps(tenant string) []*App {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var as []*App
+	for _, a := range w.apps {
+		if w.visible(tenant, a) {
+			as = append(as, a)
+		}
+	}
+	return as
+}
+
+// PutApp adds a, or replaces the app with its client id. Object ids that are
+// missing are made up from the client id, always the same.
+func (w *World) PutApp(a *App) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.ClientID = strings.ToLower(a.ClientID)
+	if a.ObjectID == "" {
+		a.ObjectID = derivedID("application", a.ClientID)
+	}
+	if a.PrincipalID == "" {
+		a.PrincipalID = derivedID("principal", a.Tenant, a.ClientID)
+	}
+	if old, ok := w.appBy[a.ClientID]; ok {
+		for k, r := range w.resources {
+			if r == old {
+				delete(w.resources, k)
+			}
+		}
+	}
+	w.apps = put(w.apps, a, func(o *App) bool { return o.ClientID == a.ClientID })
+	w.appBy[a.ClientID] = a
+	w.resources[a.ClientID] = a
+	for _, uri := range a.IdentifierURIs {
+		w.resources[normalIdentifier(uri)] = a
+	}
+}
+
+// UpdateApp replaces an app by a copy that change has changed; it says whether
+// there is such an app.
+func (w *World) UpdateApp(clientID string, change func(*App)) bool {
+	a, ok := w.Registration(clientID)
+	if !ok {
+		return false
+	}
+	c := *a
+	c.Secrets, c.Certificates, c.Federated = slices.Clone(a.Secrets), slices.Clone(a.Certificates), slices.Clone(a.Federated)
+	c.IdentifierURIs = slices.Clone(a.IdentifierURIs)
+	c.WebRedirects, c.SPARedirects, c.NativeRedirects = slices.Clone(a.WebRedirects), slices.Clone(a.SPARedirects), slices.Clone(a.NativeRedirects)
+	change(&c)
+	w.PutApp(&c)
+	return true
+}
+
+// AddCertificate registers a certificate for an app; it says whether there is
+// such an app.
+func (w *World) AddCertificate(clientID string, cert *x509.Certificate) bool {
+	return w.UpdateApp(clientID, func(a *App) { a.Certificates = append(a.Certificates, cert) })
+}
+
+// Install gives an app of another tenant a service principal in tenant.
+func (w *World) Install(tenant, clientID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.installed[tenant+"/"+strings.ToLower(clientID)] = true
+}
+
+// PrincipalID returns the object id of an app's service principal in a tenant.
+func (w *World) PrincipalID(tenant string, a *App) string {
+	if a.Tenant == tenant {
+		return a.PrincipalID
+	}
+	return derivedID("principal", tenant, a.ClientID)
+}
+
+// AddResourceOrigin makes origin ("https://localhost:8443") another name of
+// the app appID, so that a client which derives a scope from a URL of the
+// emulator gets a token for what answers there.
+func (w *World) AddResourceOrigin(appID, origin string) {
+	w.UpdateApp(appID, func(a *App) { a.IdentifierURIs = append(a.IdentifierURIs, origin) })
+}
+
+// Resource returns the app that a tenant knows under a client id or an
+// identifier URI. A trailing slash makes no difference, nor does the case.
+func (w *World) Resource(tenant, identifier string) (*App, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	a, ok := w.resources[normalIdentifier(identifier)]
+	if !ok || !w.visible(tenant, a) {
+		return nil, false
+	}
+	return a, true
+}
+
+func normalIdentifier(uri string) string {
+	return strings.ToLower(strings.TrimRight(uri, "/"))
+}
+
+// Grant records consent. Scopes already granted stay.
+func (w *World) Grant(g Grant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, old := range w.grants {
+		if old.Tenant == g.Tenant && old.Client == g.Client && old.Resource == g.Resource && old.User == g.User {
+			w.grants[i].Scopes = union(old.Scopes, g.Scopes)
+			return
+		}
+	}
+	g.Scopes = slices.Clone(g.Scopes)
+	w.grants = append(w.grants, g)
+}
+
+// Ungrant withdraws the consent that a client has for a resource, everybody's
+// where user is empty and that user's otherwise.
+func (w *World) Ungrant(tenant, client, resource, user string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.grants = slices.DeleteFunc(w.grants, func(g Grant) bool {
+		return g.Tenant == tenant && g.Client == client && g.Resource == resource && g.User == user
+	})
+}
+
+// Grants returns the consents of a tenant.
+func (w *World) Grants(tenant string) []Grant {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var gs []Grant
+	for _, g := range w.grants {
+		if g.Tenant == tenant {
+			gs = append(gs, g)
+		}
+	}
+	return gs
+}
+
+// Consented returns the scopes of resource (a client id) that client may use
+// for user: what everybody has been given, what the user has, and what the
+// resource has pre-authorised. Ids are client ids and an object id.
+func (w *World) Consented(tenant, client, resource, user string) []string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var scopes []string
+	for _, g := range w.grants {
+		if g.Tenant == tenant && g.Client == client && g.Resource == resource && (g.User == "" || g.User == user) {
+			scopes = union(scopes, g.Scopes)
+		}
+	}
+	if r, ok := w.appBy[resource]; ok {
+		scopes = union(scopes, r.PreAuthorized[client])
+	}
+	return scopes
+}
+
+// AssignRole gives a principal (a user's or group's object id, or an app's
+// client id) an app role of a resource.
+func (w *World) AssignRole(a RoleAssignment) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.roles, a) {
+		w.roles = append(w.roles, a)
+	}
+}
+
+// RoleAssignments returns the app role assignments of a tenant.
+func (w *World) RoleAssignments(tenant string) []RoleAssignment {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var as []RoleAssignment
+	for _, a := range w.roles {
+		if a.Tenant == tenant {
+			as = append(as, a)
+		}
+	}
+	return as
+}
+
+// AppRolesOf returns the values of the app roles that a principal (a user's
+// object id, or an app's client id) has at a resource, those of a user's
+// groups among them. An assignment without a role gives the empty value.
+func (w *World) AppRolesOf(tenant, principal, resource string) []string {
+	holders := []string{principal}
+	if _, person := w.User(tenant, principal); person {
+		for _, g := range w.GroupsOf(tenant, principal) {
+			holders = append(holders, g.ID)
+		}
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var values []string
+	for _, a := range w.roles {
+		if a.Tenant == tenant && a.Resource == resource && slices.Contains(holders, a.Principal) && !slices.Contains(values, a.Role) {
+			values = append(values, a.Role)
+		}
+	}
+	return values
+}
+
+// Scope returns the delegated permission of a with this value, in any case.
+func (a *App) Scope(value string) (Scope, bool) {
+	for _, s := range a.Scopes {
+		if strings.EqualFold(s.Value, value) {
+			return s, true
+		}
+	}
+	return Scope{}, false
+}
+
+// Identifier returns the name by which a is best known as a resource: its
+// first identifier URI, or else its client id.
+func (a *App) Identifier() string {
+	if len(a.IdentifierURIs) > 0 {
+		return a.IdentifierURIs[0]
+	}
+	return a.ClientID
+}
+
+// Admin says whether u may consent for everybody.
+func (u *User) Admin() bool { return slices.Contains(u.Roles, GlobalAdministrator) }
+
+// put replaces the element that same finds, or appends v.
+func put[T any](list []T, v T, same func(T) bool) []T {
+	if i := slices.IndexFunc(list, same); i >= 0 {
+		list[i] = v
+		return list
+	}
+	return append(list, v)
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// derivedID makes a GUID out of names, always the same for the same names.
+func derivedID(names ...string) string {
+	h := sha256.Sum256([]byte(strings.Join(names, "\x00")))
+	h[6] = h[6]&0x0f | 0x40
+	h[8] = h[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
+}
