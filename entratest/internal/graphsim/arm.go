@@ -1,0 +1,166 @@
+package graphsim
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// SubscriptionID is the one Azure subscription of a tenant.
+func SubscriptionID(tenant string) string {
+	if tenant == directory.TenantID {
+		return "f0b00000-1005-4000-8000-000000000001"
+	}
+	return derivedID("subscription", tenant)
+}
+
+// ARM answers what clients of Azure Resource Manager ask while they sign in:
+// the cloud's endpoints, the tenants and the subscriptions.
+func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
+	c := s.newCall(w, r)
+	if c.preflight() {
+		return
+	}
+	w.Header().Set("x-ms-request-id", c.id)
+	w.Header().Set("x-ms-correlation-request-id", c.id)
+	path, ok := segments(r.URL)
+	if !ok {
+		c.armRefuse(http.StatusBadRequest, "BadRequest", "The request path is not properly encoded.")
+		return
+	}
+	version := ""
+	for name, values := range r.URL.Query() {
+		if strings.EqualFold(name, "api-version") {
+			version = values[0]
+		}
+	}
+	switch {
+	case version == "":
+		c.armRefuse(http.StatusBadRequest, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+		return
+	case !validAPIVersion(version):
+		c.armRefuse(http.StatusBadRequest, "InvalidApiVersionParameter", "The api-version '"+version+"' is invalid. The supported versions are dates such as '2022-12-01'.")
+		return
+	}
+	if first(path) == "metadata" && len(path) == 2 && strings.EqualFold(path[1], "endpoints") {
+		if c.armGet() {
+			c.armMetadata(version)
+		}
+		return
+	}
+	if !c.armAuthorize() {
+		return
+	}
+	tenant := c.tenant()
+	switch {
+	case first(path) == "subscriptions" && len(path) == 1:
+		if c.armGet() {
+			c.armSend(object{{"value", []object{c.subscription(tenant)}}, {"count", object{{"type", "Total"}, {"value", 1}}}})
+		}
+	case first(path) == "subscriptions" && len(path) == 2:
+		if !strings.EqualFold(path[1], SubscriptionID(tenant)) {
+			c.armRefuse(http.StatusNotFound, "SubscriptionNotFound", "The subscription '"+path[1]+"' could not be found.")
+			return
+		}
+		if c.armGet() {
+			c.armSend(c.subscription(tenant))
+		}
+	case first(path) == "tenants" && len(path) == 1:
+		if c.armGet() {
+			t, _ := c.World.Tenant(tenant)
+			c.armSend(object{{"value", []object{{{"id", "/tenants/" + t.ID}, {"tenantId", t.ID}, {"tenantCategory", "Home"}, {"displayName", t.Name},
+				{"defaultDomain", slices.Concat(t.Domains, []string{""})[0]}, {"domains", t.Domains}, {"countryCode", "CH"}, {"tenantType", "AAD"}}}}})
+		}
+	default:
+		c.armRefuse(http.StatusNotFound, "NotFound", "The emulator's Resource Manager has no '/"+strings.Join(path, "/")+"': it has /subscriptions, /tenants and /metadata/endpoints.")
+	}
+}
+
+func validAPIVersion(v string) bool {
+	day, _, _ := strings.Cut(v, "-preview")
+	_, err := time.Parse(time.DateOnly, day)
+	return err == nil
+}
+
+// armGet says whether the method is one that is implemented.
+func (c *call) armGet() bool {
+	if c.r.Method == http.MethodGet {
+		return true
+	}
+	c.w.Header().Set("Allow", http.MethodGet)
+	c.armRefuse(http.StatusMethodNotAllowed, "HttpMethodNotSupported", "The http method '"+c.r.Method+"' is not supported for a resource.")
+	return false
+}
+
+func (c *call) subscription(tenant string) object {
+	t, _ := c.World.Tenant(tenant)
+	id := SubscriptionID(tenant)
+	return object{{"id", "/subscriptions/" + id}, {"authorizationSource", "RoleBased"}, {"managedByTenants", []any{}}, {"subscriptionId", id},
+		{"tenantId", tenant}, {"displayName", t.Name + " Subscription"}, {"state", "Enabled"},
+		{"subscriptionPolicies", object{{"locationPlacementId", "Public_2014-09-01"}, {"quotaId", "PayAsYouGo_2014-09-01"}, {"spendingLimit", "Off"}}}}
+}
+
+// armAuthorize checks the bearer token as Resource Manager does and says
+// whether the request may go on.
+func (c *call) armAuthorize() bool {
+	deny := func(code, message string) bool {
+		c.w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization_uri="%s/%s", error="invalid_token", error_description="%s"`,
+			c.AuthorityURL(c.r), directory.TenantID, strings.ReplaceAll(message, `"`, `'`)))
+		c.armRefuse(http.StatusUnauthorized, code, message)
+		return false
+	}
+	raw := bearer(c.r)
+	if raw == "" {
+		return deny("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
+	}
+	token, verdict := c.Verify(raw)
+	switch verdict {
+	case Malformed, BadSignature:
+		return deny("InvalidAuthenticationToken", "The access token is invalid.")
+	case Expired:
+		return deny("ExpiredAuthenticationToken", "The access token has expired or is not yet valid.")
+	}
+	c.token = token
+	allowed := []string{"https://management.core.windows.net/", "https://management.azure.com/"}
+	if !audience(c.token.text("aud"), directory.ARMAppID, append(allowed, c.ARMURL)...) {
+		return deny("InvalidAuthenticationTokenAudience", fmt.Sprintf("The access token has been obtained for wrong audience or resource '%s'. It should exactly match with one of the allowed audiences '%s'.",
+			c.token.text("aud"), strings.Join(allowed, "','")))
+	}
+	if _, ok := c.World.Tenant(c.tenant()); !ok {
+		return deny("InvalidAuthenticationTokenTenant", "The access token is from the wrong issuer.")
+	}
+	return true
+}
+
+// armMetadata describes the emulator as a cloud. The answer's shape follows
+// the api-version: one object from 2022 on and before 2019, a list between.
+func (c *call) armMetadata(version string) {
+	arm, authority, graph := c.ARMURL, c.AuthorityURL(c.r), c.GraphURL
+	if strings.HasPrefix(c.r.Host, "management.") { // reached under its real name
+		arm, graph = c.origin(), strings.Replace(c.origin(), "//management.azure.com", "//graph.microsoft.com", 1)
+	}
+	audiences := []string{"https://management.core.windows.net/", "https://management.azure.com/"}
+	cloud := object{
+		{"name", "FobEmulator"}, {"portal", authority}, {"resourceManager", arm}, {"gallery", arm}, {"graph", graph},
+		{"graphAudience", "https://graph.microsoft.com/"}, {"microsoftGraphResourceId", "https://graph.microsoft.com/"},
+		{"authentication", object{{"loginEndpoint", authority}, {"audiences", audiences}, {"tenant", "common"}, {"identityProvider", "AAD"}}},
+		{"suffixes", object{{"keyVaultDns", "vault.azure.net"}, {"storage", "core.windows.net"}, {"sqlServerHostname", "database.windows.net"}}},
+	}
+	if version >= "2019" && version < "2022-09-01" {
+		c.armSend([]object{cloud})
+		return
+	}
+	c.armSend(append(cloud, member{"galleryEndpoint", arm}, member{"graphEndpoint", graph}, member{"portalEndpoint", authority}))
+}
+
+func (c *call) armSend(v any) {
+	c.send(http.StatusOK, "application/json; charset=utf-8", v)
+}
+
+func (c *call) armRefuse(status int, code, message string) {
+	c.send(status, "application/json; charset=utf-8", object{{"error", object{{"code", code}, {"message", message}}}})
+}

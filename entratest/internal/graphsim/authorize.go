@@ -1,0 +1,182 @@
+package graphsim
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// claims are the claims of an access token.
+type claims map[string]any
+
+func (t claims) text(name string) string { s, _ := t[name].(string); return s }
+
+func (t claims) list(name string) []string {
+	var out []string
+	switch v := t[name].(type) {
+	case []any:
+		for _, e := range v {
+			if s, ok := e.(string); ok {
+				out = append(out, s)
+			}
+		}
+	case []string:
+		out = v
+	case string:
+		out = strings.Fields(v)
+	}
+	return out
+}
+
+// delegated says whether a user stands behind the token.
+func (t claims) delegated() bool { return t.text("scp") != "" }
+
+// permissions are the scopes of a delegated token, the roles of another.
+func (t claims) permissions() []string {
+	if t.delegated() {
+		return t.list("scp")
+	}
+	return t.list("roles")
+}
+
+// continuous says whether the client declared that it understands claims
+// challenges: the others never get one.
+func (t claims) continuous() bool {
+	return slices.ContainsFunc(t.list("xms_cc"), func(s string) bool { return strings.EqualFold(s, "cp1") })
+}
+
+// authorize checks the bearer token in Graph's order and says whether the
+// request may go on; otherwise it has answered 401.
+func (c *call) authorize() bool {
+	raw := bearer(c.r)
+	if raw == "" {
+		return c.unauthorized("Access token is empty.", "")
+	}
+	got, verdict := c.Verify(raw)
+	switch verdict {
+	case Good:
+	case Malformed:
+		return c.unauthorized("CompactToken parsing failed with error code: 80049217", "")
+	case BadSignature:
+		return c.unauthorized("Access token validation failure. Invalid signature.", "")
+	case Expired:
+		return c.unauthorized("Access token has expired or is not yet valid.", "")
+	}
+	c.token = got
+	if !audience(c.token.text("aud"), directory.GraphAppID, "https://graph.microsoft.com", c.GraphURL) {
+		return c.unauthorized("Access token validation failure. Invalid audience.", "")
+	}
+	if _, ok := c.World.Tenant(c.token.text("tid")); !ok {
+		c.challengeHeader("")
+		c.refuse(http.StatusUnauthorized, "Authorization_IdentityNotFound", "The identity of the calling application could not be established.")
+		return false
+	}
+	if payload, ok := c.challenge(); ok {
+		return c.unauthorized("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenCreatedWithOutdatedPolicies", payload)
+	}
+	return true
+}
+
+// challenge returns the claims that the token must be renewed for, if it must.
+func (c *call) challenge() (payload string, ok bool) {
+	if !c.token.continuous() {
+		return "", false
+	}
+	const form = `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`
+	if issued, _ := c.token["iat"].(float64); c.token.delegated() {
+		user, ok := c.World.User(c.token.text("tid"), c.token.text("oid"))
+		if ok && !user.SessionsRevoked.IsZero() && int64(issued) < user.SessionsRevoked.Unix() {
+			return fmt.Sprintf(form, user.SessionsRevoked.Unix()), true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.challenges <= 0 {
+		return "", false
+	}
+	c.challenges--
+	return fmt.Sprintf(form, c.World.Now().Unix()), true
+}
+
+func (c *call) unauthorized(message, payload string) bool {
+	c.challengeHeader(payload)
+	c.refuse(http.StatusUnauthorized, "InvalidAuthenticationToken", message)
+	return false
+}
+
+// challengeHeader writes WWW-Authenticate in one line. Clients cut it at
+// commas and decode the claims as strict base64, padding included.
+func (c *call) challengeHeader(payload string) {
+	v := fmt.Sprintf(`Bearer realm="", authorization_uri="%s/common/oauth2/authorize", client_id="%s"`, c.AuthorityURL(c.r), directory.GraphAppID)
+	if payload != "" {
+		v += `, error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(payload)) + `"`
+	}
+	c.w.Header().Set("WWW-Authenticate", v)
+}
+
+// may says whether the token opens an endpoint of permissions.tsv.
+func (c *call) may(path string) bool { return c.mayWith(path, c.token.permissions()) }
+
+func (c *call) mayWith(path string, have []string) bool {
+	scheme := "application"
+	if c.token.delegated() {
+		scheme = "delegated"
+		if slices.Contains(have, "Directory.AccessAsUser.All") {
+			return true // whatever the user may do, and members may read
+		}
+	}
+	accepted := table()[path+"\t"+scheme]
+	return slices.ContainsFunc(have, func(p string) bool { return slices.Contains(accepted, p) })
+}
+
+// mayBeyondSelf is may without the permissions that reach only the signed-in
+// user's own record.
+func (c *call) mayBeyondSelf(path string) bool {
+	return c.mayWith(path, slices.DeleteFunc(slices.Clone(c.token.permissions()), func(p string) bool {
+		return p == "User.Read" || p == "User.ReadWrite"
+	}))
+}
+
+// denied answers 403.
+func (c *call) denied() {
+	c.refuse(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+}
+
+// audience compares as Graph does: the application id, or an address with or
+// without its last slash.
+func audience(aud, appID string, names ...string) bool {
+	if aud == "" {
+		return false
+	}
+	return strings.EqualFold(aud, appID) || slices.ContainsFunc(names, func(n string) bool {
+		return n != "" && strings.EqualFold(strings.TrimSuffix(aud, "/"), strings.TrimSuffix(n, "/"))
+	})
+}
+
+func bearer(r *http.Request) string {
+	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(raw)
+}
+
+//go:embed permissions.tsv
+var permissionsTSV string
+
+// table maps path and scheme to the permissions that open the endpoint.
+var table = sync.OnceValue(func() map[string][]string {
+	rows := map[string][]string{}
+	for line := range strings.Lines(permissionsTSV) {
+		if f := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(f) == 3 {
+			rows[f[0]+"\t"+f[1]] = strings.Fields(f[2])
+		}
+	}
+	return rows
+})

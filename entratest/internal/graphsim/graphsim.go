@@ -1,0 +1,312 @@
+// Package graphsim shows the emulator's world as Microsoft Graph (v1.0 and
+// beta), and a little of it as Azure Resource Manager.
+//
+// It reads only, and it never guesses: what it does not implement, a path or a
+// query option, is refused with the error body that Graph has for it. A test
+// that passes here because something was silently ignored would fail against
+// the real service.
+//
+// One request takes this way: [Server.ServeHTTP] (headers, version), authorize
+// (401), route (400, 404, 405), then one function an endpoint in endpoints.go,
+// which asks for a permission (403), reads the query options and answers.
+package graphsim
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// maxBody bounds a request body, before and after decompression.
+const maxBody = 4 << 20
+
+// Verdict says what Verify thinks of an access token.
+type Verdict int
+
+// The verdicts, in the order in which Graph looks.
+const (
+	Good         Verdict = iota
+	Malformed            // not a JSON web token
+	BadSignature         // not signed by a key of this authority
+	Expired              // or not yet valid
+)
+
+// Server is the Graph and ARM face of a world. Fill World and Verify before
+// the first request.
+type Server struct {
+	// World is what is shown.
+	World *directory.World
+	// Verify checks signature and times of an access token and returns its
+	// claims. Audience and permissions are checked here.
+	Verify func(raw string) (map[string]any, Verdict)
+	// AuthorityURL returns the address of the authority that belongs to a
+	// request, without a trailing slash: 401 answers and ARM's metadata name it.
+	AuthorityURL func(*http.Request) string
+	// GraphURL and ARMURL are the emulator's own addresses of the two, good as
+	// audiences besides Microsoft's.
+	GraphURL, ARMURL string
+	// PageTokenLife is how long a nextLink works; zero is an hour.
+	PageTokenLife time.Duration
+
+	requests atomic.Uint64 // numbers the request ids
+
+	mu         sync.Mutex // guards challenges
+	challenges int        // how many calls still get a claims challenge
+}
+
+// ChallengeClaims makes the next n calls whose token is good and declares the
+// client capability cp1 answer 401 with a claims challenge, as continuous
+// access evaluation does.
+func (s *Server) ChallengeClaims(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.challenges = n
+}
+
+// call is one request on its way through the server.
+type call struct {
+	*Server
+	w        http.ResponseWriter
+	r        *http.Request
+	id       string // request-id
+	clientID string // client-request-id
+	version  string // "v1.0" or "beta"
+	token    claims
+}
+
+// ServeHTTP answers a request for Graph.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := s.newCall(w, r)
+	if c.preflight() {
+		return
+	}
+	h := w.Header()
+	h.Set("OData-Version", "4.0")
+	// The real service also sends Strict-Transport-Security. On localhost a
+	// browser would then refuse every http server of the developer's machine.
+	h.Set("x-ms-ags-diagnostic", `{"ServerInfo":{"DataCenter":"Emulator","Slice":"E","Ring":"1","ScaleUnit":"001","RoleInstance":"FOB00001"}}`)
+
+	path, ok := segments(r.URL)
+	if !ok {
+		c.refuse(http.StatusBadRequest, "BadRequest", "The request path is not properly encoded.")
+		return
+	}
+	switch version := first(path); version {
+	case "v1.0", "beta":
+		c.version = version
+	case "oidc":
+		c.oidc(path[1:])
+		return
+	default:
+		c.refuse(http.StatusBadRequest, "BadRequest", "Invalid version: "+version)
+		return
+	}
+	if !c.authorize() {
+		return
+	}
+	if err := readBody(w, r); err != nil {
+		c.refuse(http.StatusBadRequest, "BadRequest", "Unable to read the request body: "+err.Error())
+		return
+	}
+	c.route(path[1:])
+}
+
+func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
+	c := &call{Server: s, w: w, r: r, version: "v1.0"}
+	// Counted rather than random, so that two runs of a test give equal answers.
+	c.id = fmt.Sprintf("f0b0e000-0000-4000-8000-%012x", s.requests.Add(1))
+	c.clientID = r.Header.Get("client-request-id")
+	if c.clientID == "" || len(c.clientID) > 128 {
+		c.clientID = c.id
+	}
+	h := w.Header()
+	h.Set("request-id", c.id)
+	h.Set("client-request-id", c.clientID)
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Date", s.World.Now().UTC().Format(http.TimeFormat))
+	return c
+}
+
+// preflight lets single-page applications in, as Graph does. It says whether
+// it has answered.
+func (c *call) preflight() bool {
+	if c.r.Header.Get("Origin") == "" {
+		return false
+	}
+	h := c.w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "ETag, Location, Preference-Applied, Content-Range, request-id, client-request-id, Retry-After, WWW-Authenticate")
+	if c.r.Method != http.MethodOptions || c.r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PATCH, PUT, DELETE, OPTIONS")
+	if asked := c.r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+	h.Set("Access-Control-Max-Age", "3600")
+	c.w.WriteHeader(http.StatusOK)
+	return true
+}
+
+// refuse answers with Graph's error body. Every client relies on all of it:
+// the Go SDK panics when "error" or "message" is missing.
+func (c *call) refuse(status int, code, message string) {
+	c.send(status, "application/json", c.errorBody(code, message))
+}
+
+func (c *call) errorBody(code, message string) object {
+	return object{{"error", object{
+		{"code", code},
+		{"message", message},
+		{"innerError", object{
+			{"date", c.World.Now().UTC().Format("2006-01-02T15:04:05")},
+			{"request-id", c.id},
+			{"client-request-id", c.clientID},
+		}},
+	}}}
+}
+
+// Refuse answers a request with an error in Graph's shape: for failures that
+// are asked for rather than found.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, status int, code, message string) {
+	s.newCall(w, r).refuse(status, code, message)
+}
+
+// entity answers with one object.
+func (c *call) entity(context string, o object) {
+	if !c.noMetadata() {
+		o = append(object{{"@odata.context", c.metadata(context)}}, o...)
+	}
+	c.odata(o)
+}
+
+func (c *call) odata(v any) {
+	metadata := "minimal"
+	if c.noMetadata() {
+		metadata = "none"
+	}
+	c.send(http.StatusOK, "application/json;odata.metadata="+metadata+";odata.streaming=true;IEEE754Compatible=false;charset=utf-8", v)
+}
+
+func (c *call) noMetadata() bool {
+	return strings.Contains(strings.ToLower(strings.ReplaceAll(c.r.Header.Get("Accept"), " ", "")), "odata.metadata=none")
+}
+
+func (c *call) send(status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":{"code":"generalException","message":"the answer could not be encoded"}}`)
+	}
+	c.w.Header().Set("Content-Type", contentType)
+	c.w.WriteHeader(status)
+	c.w.Write(body)
+}
+
+// metadata is a context URL on the address that the caller used.
+func (c *call) metadata(of string) string {
+	return c.origin() + "/" + c.version + "/$metadata#" + of
+}
+
+func (c *call) origin() string {
+	if c.r.TLS == nil {
+		return "http://" + c.r.Host
+	}
+	return "https://" + c.r.Host
+}
+
+// readBody reads a body to its end, decompressing it: the kiota clients
+// compress what they send. Some mark a body as compressed that is not, so the
+// magic number decides.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	body := io.Reader(http.MaxBytesReader(w, r.Body, maxBody))
+	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
+		buffered := bufio.NewReader(body)
+		body = buffered
+		if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+			z, err := gzip.NewReader(buffered)
+			if err != nil {
+				return err
+			}
+			body = z
+		}
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(body, maxBody+1))
+	if err == nil && n > maxBody {
+		err = fmt.Errorf("it is larger than %d bytes", maxBody)
+	}
+	return err
+}
+
+// segments splits a path into its decoded segments. Clients send doubled and
+// trailing slashes, keys in parentheses, and # and @ encoded or not.
+func segments(u *url.URL) ([]string, bool) {
+	var path []string
+	for raw := range strings.SplitSeq(u.EscapedPath(), "/") {
+		if raw == "" {
+			continue
+		}
+		s, err := url.PathUnescape(raw)
+		if err != nil {
+			return nil, false
+		}
+		// users('ada@fob.example') is users/ada@fob.example.
+		if open := strings.IndexByte(s, '('); open > 0 && strings.HasSuffix(s, ")") {
+			key := s[open+1 : len(s)-1]
+			path = append(path, s[:open])
+			if len(key) >= 2 && key[0] == '\'' && key[len(key)-1] == '\'' {
+				key = strings.ReplaceAll(key[1:len(key)-1], "''", "'")
+			}
+			if key != "" {
+				path = append(path, key)
+			}
+			continue
+		}
+		path = append(path, s)
+	}
+	return path, true
+}
+
+func first(path []string) string {
+	if len(path) == 0 {
+		return ""
+	}
+	return strings.ToLower(path[0])
+}
+
+// object is a JSON object that keeps the order of its members.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// MarshalJSON writes the members in their order.
+func (o object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, m := range o {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		name, err := json.Marshal(m.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, name...), ':'), value...)
+	}
+	return append(b, '}'), nil
+}
