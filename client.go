@@ -68,8 +68,8 @@ type Flow interface {
 // [*Error]; errors.Is(err, [ErrInteraction]) says that a person must sign in.
 func (c *Client) Token(ctx context.Context, req Request) (*Token, error) {
 	now := c.now()
-	if t := c.memory.lookup(&req); t.rested(now) && t.token.serves(req, now) {
-		return t.token, nil
+	if t := c.memory.lookup(&req, now); t != nil {
+		return t, nil
 	}
 	return c.flights.share(ctx, flightKey(&req), func() (*Token, error) {
 		return c.obtain(ctx, req, now)

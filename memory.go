@@ -19,19 +19,14 @@ type memory struct {
 	sweepAt int // the size at which expired entries are dropped next
 }
 
-// entry is one remembered answer. It is not changed once it is in the map.
+// entry is one remembered answer. It is not changed once it is in the map. It
+// repeats of the request and the token what a lookup compares, side by side:
+// among 100,000 entries a hit costs what it misses in the processor's caches.
 type entry struct {
-	req   Request
-	token *Token
-	// restUntil is until when a token that is due for renewal is handed out
-	// without another attempt.
-	restUntil time.Time
-}
-
-// rested reports whether the entry may be handed out without an attempt to
-// renew it.
-func (e *entry) rested(now time.Time) bool {
-	return e != nil && (now.Before(e.token.RefreshOn) || now.Before(e.restUntil))
+	tenant, account, scope string
+	more                   []string // the scopes behind the first
+	renew, expires         int64    // when to try a renewal; the end of the token's life (Unix nanoseconds)
+	token                  *Token
 }
 
 // seed makes the hashes of this process unpredictable to whoever chooses the
@@ -49,7 +44,9 @@ func hash(req *Request) uint64 {
 	return h
 }
 
-func (m *memory) lookup(req *Request) *entry {
+// lookup returns the token that answers req at time now without an attempt to
+// renew it, or nil.
+func (m *memory) lookup(req *Request, now time.Time) *Token {
 	if req.Fresh || req.Claims != "" {
 		return nil
 	}
@@ -57,14 +54,26 @@ func (m *memory) lookup(req *Request) *entry {
 	m.mu.RLock()
 	e := m.entries[h]
 	m.mu.RUnlock()
-	if e == nil || e.req.Tenant != req.Tenant || e.req.Account != req.Account || !slices.Equal(e.req.Scopes, req.Scopes) {
+	scope, more := splitScopes(req)
+	if e == nil || e.scope != scope || e.tenant != req.Tenant || e.account != req.Account || !slices.Equal(e.more, more) {
 		return nil
 	}
-	return e
+	if at := now.UnixNano(); at >= e.renew || e.expires-at <= int64(req.minValid()) {
+		return nil
+	}
+	return e.token
+}
+
+func splitScopes(req *Request) (first string, more []string) {
+	if len(req.Scopes) == 0 {
+		return "", nil
+	}
+	return req.Scopes[0], req.Scopes[1:]
 }
 
 // remember keeps t as the answer to req. The token is handed out by many
-// callers from now on, and comes from memory for all of them.
+// callers from now on, and comes from memory for all of them. Until restUntil
+// no renewal is tried, although it may be due.
 func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
 	kept := t
 	if t.Origin != OriginCache || !t.Refresh.IsZero() {
@@ -72,15 +81,22 @@ func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
 		c.Origin, c.Refresh = OriginCache, Secret{}
 		kept = &c
 	}
-	e := &entry{Request{Tenant: req.Tenant, Account: req.Account, Scopes: slices.Clone(req.Scopes)}, kept, restUntil}
+	scope, more := splitScopes(req)
+	e := &entry{
+		tenant: req.Tenant, account: req.Account, scope: scope, more: slices.Clone(more), token: kept,
+		renew: t.RefreshOn.UnixNano(), expires: t.Expires.UnixNano(),
+	}
+	if restUntil.After(t.RefreshOn) {
+		e.renew = restUntil.UnixNano()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.entries == nil {
 		m.entries, m.sweepAt = map[uint64]*entry{}, 1024
 	}
 	if len(m.entries) >= m.sweepAt {
-		now := time.Now()
-		maps.DeleteFunc(m.entries, func(_ uint64, e *entry) bool { return e.token.Expires.Before(now) })
+		now := time.Now().UnixNano()
+		maps.DeleteFunc(m.entries, func(_ uint64, e *entry) bool { return e.expires < now })
 		m.sweepAt = max(1024, 2*len(m.entries))
 	}
 	m.entries[hash(req)] = e

@@ -357,7 +357,7 @@ type seconds int64
 // UnmarshalJSON reads 3599, 3599.0 and "3599".
 func (s *seconds) UnmarshalJSON(data []byte) error {
 	f, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
-	if err != nil || f < 0 || f > maxLife {
+	if err != nil || !(0 <= f && f <= maxLife) { // NaN compares false
 		return fmt.Errorf("%s is not a sensible number of seconds", clean(string(data)))
 	}
 	*s = seconds(f)
