@@ -1,0 +1,127 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Lock waits for its turn among the goroutines of this Store first and then for
+// the lock file, so that of many waiters in a process only one asks the system.
+// The system releases the lock of a process that ends, however it ends.
+func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error) {
+	if err := ready(ctx, key); err != nil {
+		return nil, err
+	}
+	return s.lock(ctx, key)
+}
+
+// lock is Lock for names of our own, too.
+func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
+	pass, err := s.turns.wait(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	// An open file of its own for each holder: a lock belongs to the open file,
+	// two holders that shared one would both have it.
+	file := flock.New(filepath.Join(s.dir, locksName, name+".lock"), flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
+	if err := s.waitLock(ctx, file); err != nil {
+		pass()
+		return nil, err
+	}
+	return sync.OnceFunc(func() {
+		file.Close()
+		pass()
+	}), nil
+}
+
+func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
+	if err := s.makeLocksDir(); err != nil {
+		return err
+	}
+	repaired := false
+	for pause := time.Millisecond; ; pause = min(pause*3/2, 20*time.Millisecond) {
+		locked, err := file.TryLock()
+		switch {
+		case locked:
+			return nil
+		case errors.Is(err, fs.ErrPermission) && !repaired:
+			// The umask of the process that made them may have taken the owner's bits.
+			s.root.Chmod(locksName, 0o700)
+			s.root.Chmod(filepath.Join(locksName, filepath.Base(file.Path())), 0o600)
+			repaired = true
+			continue
+		case err != nil:
+			return fmt.Errorf("locking %s: %w", file.Path(), err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (s *Store) makeLocksDir() error {
+	info, err := s.root.Lstat(locksName)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.root.Mkdir(locksName, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("creating %s: %w", s.path(locksName), err)
+		}
+		info, err = s.root.Lstat(locksName)
+	}
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", s.path(locksName), err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory but %s: remove it, then try again", s.path(locksName), info.Mode())
+	}
+	return nil
+}
+
+// turns lets the goroutines that ask for a name through one at a time.
+type turns struct {
+	mu    sync.Mutex
+	queue map[string]*turn // guarded by mu; names that somebody has or awaits
+}
+
+type turn struct {
+	busy  chan struct{} // full while somebody has the turn
+	users int           // guarded by turns.mu; who have or await it
+}
+
+// wait returns when it is the caller's turn; pass hands the turn on.
+func (t *turns) wait(ctx context.Context, name string) (pass func(), err error) {
+	t.mu.Lock()
+	if t.queue == nil {
+		t.queue = make(map[string]*turn)
+	}
+	own := t.queue[name]
+	if own == nil {
+		own = &turn{busy: make(chan struct{}, 1)}
+		t.queue[name] = own
+	}
+	own.users++
+	t.mu.Unlock()
+
+	leave := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if own.users--; own.users == 0 {
+			delete(t.queue, name)
+		}
+	}
+	select {
+	case own.busy <- struct{}{}:
+		return func() { <-own.busy; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
