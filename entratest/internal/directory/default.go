@@ -141,7 +141,7 @@ func firstParty() []*App {
 		{AzureCLIAppID, "Microsoft Azure CLI"}, {AzurePowerShellAppID, "Microsoft Azure PowerShell"},
 		{GraphPowerShellAppID, "Microsoft Graph Command Line Tools"}, {VSCodeAppID, "Visual Studio Code"},
 	} {
-		apps = append(apps, &App{ClientID: c.id, Name: c.name, AllowPublicFlows: true,
+		apps = append(apps, &App{ClientID: c.id, Name: c.name, AllowPublicFlows: true, Family: c.id == AzurePowerShellAppID || c.id == VSCodeAppID,
 			NativeRedirects: []string{"http://localhost", "https://login.microsoftonline.com/common/oauth2/nativeclient"}})
 	}
 	for _, a := range apps {

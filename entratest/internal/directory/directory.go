@@ -60,6 +60,7 @@ type App struct {
 	Name                            string
 	Audience                        Audience
 	FirstParty                      bool
+	Family                          bool // shares refresh tokens with other apps of its maker (foci)
 
 	AllowPublicFlows                     bool     // "Allow public client flows" (isFallbackPublicClient)
 	WebRedirects                         []string // platform Web: confidential

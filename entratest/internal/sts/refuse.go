@@ -65,7 +65,7 @@ func (n *refusal) description(now time.Time, trace, correlation string) string {
 // hasLookupPage says whether Microsoft's error page knows the code.
 func (n *refusal) hasLookupPage() bool {
 	_, ok := aadsts.Lookup(n.Code)
-	return ok && n.Code != 70003 // seen without error_uri
+	return ok && n.Code != 70003 && n.Code != 700038 // both seen without error_uri
 }
 
 // refuse answers with an AADSTS error in JSON.

@@ -143,7 +143,8 @@ type device struct {
 	V1          bool
 	Status      deviceStatus
 	Expires     time.Time
-	correlation string
+	tenant      string // the authority's name: polls go to the same
+	correlation string // the id of the request, which polls report too
 }
 
 // newDevice remembers d and returns its device code; it fills in the user code.
@@ -274,11 +275,16 @@ func revoked(at, since time.Time) bool { return !at.IsZero() && !since.After(at)
 // refreshToken is what a refresh token says to the server that sealed it.
 type refreshToken struct {
 	signIn
-	Client string    `json:"c"`
-	Tenant string    `json:"n"` // the user's tenant
-	Scope  string    `json:"p"` // of the request that it came from
-	V1     bool      `json:"1,omitempty"`
-	SPA    bool      `json:"w,omitempty"`
+	Client string `json:"c"`
+	Tenant string `json:"n"`           // the user's tenant
+	Scope  string `json:"p,omitempty"` // of the request that it came from
+	V1     bool   `json:"o,omitempty"` // that request was to the v1 endpoint
+	SPA    bool   `json:"w,omitempty"` // of a single-page application
+	Public bool   `json:"k,omitempty"` // of a client that sends no credential
+
+	// Resource is what the v1 request named in place of a scope.
+	Resource string `json:"r,omitempty"`
+
 	Born   time.Time `json:"b"` // of the first token of the chain
 	Issued time.Time `json:"i"`
 }

@@ -46,9 +46,10 @@ type Config struct {
 // be completed until the first request; after that it is read-only.
 type Server struct {
 	Config
-	keys   keyring
-	state  state
-	faults faults
+	keys    keyring
+	state   state
+	faults  faults
+	guesses guesses
 }
 
 // New returns a Server for cfg.

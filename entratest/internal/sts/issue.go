@@ -1,0 +1,367 @@
+package sts
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// How long tokens live. Entra draws a number between 60 and 90 minutes; the
+// emulator always takes the same one.
+const (
+	defaultLifetime = 3599 * time.Second
+	longLifetime    = 86399 * time.Second // for clients and resources that can revoke in between
+)
+
+// How a client proved who it is: the claims appidacr and azpacr.
+const (
+	publicClient      = "0"
+	secretClient      = "1"
+	certificateClient = "2"
+)
+
+// issuance is everything that decides what an answer of the token endpoint
+// contains.
+type issuance struct {
+	at         authority
+	v1         bool // asked at the v1 endpoint
+	tenant     *directory.Tenant
+	client     *directory.App
+	clientAuth string          // publicClient and so on
+	user       *directory.User // nil: the app acts for itself
+	by         signIn          // of the user
+	asked      wanted
+	target     target
+	scopes     []string // granted, of the target; nil without a user
+	roles      []string // app roles at the target
+	nonce      string   // for the ID token
+	ipAddress  string
+	revocable  bool // the client can be told in between that a token is void (cp1)
+	clientInfo bool // the client wants to know whose tokens these are
+	refresh    *refreshToken
+}
+
+// accessClaims are the claims of access tokens of both versions, in the order in
+// which Entra writes them.
+type accessClaims struct {
+	Audience          string            `json:"aud"`
+	Issuer            string            `json:"iss"`
+	IssuedAt          int64             `json:"iat"`
+	NotBefore         int64             `json:"nbf"`
+	Expires           int64             `json:"exp"`
+	Account           *int              `json:"acct,omitempty"`
+	AuthContext       string            `json:"acr,omitempty"`
+	AIO               string            `json:"aio"`
+	Methods           []string          `json:"amr,omitempty"`
+	AppName           string            `json:"app_displayname,omitempty"`
+	AppID             string            `json:"appid,omitempty"`
+	AppIDAuth         string            `json:"appidacr,omitempty"`
+	AuthorizedParty   string            `json:"azp,omitempty"`
+	AuthorizedAuth    string            `json:"azpacr,omitempty"`
+	FamilyName        string            `json:"family_name,omitempty"`
+	GivenName         string            `json:"given_name,omitempty"`
+	Provider          string            `json:"idp,omitempty"`
+	Type              string            `json:"idtyp,omitempty"`
+	IPAddress         string            `json:"ipaddr,omitempty"`
+	Name              string            `json:"name,omitempty"`
+	ObjectID          string            `json:"oid"`
+	PreferredUsername string            `json:"preferred_username,omitempty"`
+	RH                string            `json:"rh"`
+	Roles             []string          `json:"roles,omitempty"`
+	Scopes            string            `json:"scp,omitempty"`
+	Session           string            `json:"sid,omitempty"`
+	Subject           string            `json:"sub"`
+	Region            string            `json:"tenant_region_scope,omitempty"`
+	Tenant            string            `json:"tid"`
+	UniqueName        string            `json:"unique_name,omitempty"`
+	UPN               string            `json:"upn,omitempty"`
+	ID                string            `json:"uti"`
+	Version           string            `json:"ver"`
+	DirectoryRoles    []string          `json:"wids,omitempty"`
+	ClientCan         []string          `json:"xms_cc,omitempty"`
+	SubjectOf         map[string]string `json:"xms_st,omitempty"`
+	TenantCreated     int64             `json:"xms_tcdt,omitempty"`
+}
+
+// everybodysRole is the directory role that all members have without being
+// given it.
+const everybodysRole = "b79fbf4d-3ef9-4689-8143-76b194e85509"
+
+// tenantCreated is when every tenant of the emulator says it was made.
+const tenantCreated = 1767603600
+
+// accessToken makes the access token and says how long it lives.
+func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
+	resource := i.target.Resource
+	version := max(resource.TokenVersion, 1)
+	graph := resource.ClientID == directory.GraphAppID
+	lifetime := s.lifetime()
+	now := s.World.Now()
+	c := accessClaims{
+		Issuer: i.at.issuer(i.tenant.ID, version), IssuedAt: now.Unix(), AIO: randomToken(24), Roles: i.roles,
+		RH: "1.A" + pairwise(i.tenant.ID, i.client.ClientID, "rh") + ".", Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
+	}
+	if i.revocable && (resource.FirstParty || slices.Contains(resource.OptionalClaims, "xms_cc")) {
+		lifetime = longLifetime
+		c.ClientCan = []string{"CP1"}
+	}
+	typed := resource.FirstParty || slices.Contains(resource.OptionalClaims, "idtyp")
+	if version == 1 {
+		c.Audience, c.AppID, c.AppIDAuth = i.target.audience(), i.client.ClientID, i.clientAuth
+	} else {
+		c.Audience, c.AuthorizedParty, c.AuthorizedAuth = resource.ClientID, i.client.ClientID, i.clientAuth
+	}
+	if version == 1 && resource.FirstParty {
+		c.AppName = i.client.Name
+	}
+	if graph {
+		c.Region, c.TenantCreated = "EU", tenantCreated
+	}
+
+	if u := i.user; u == nil {
+		c.IssuedAt -= int64(clockSkew.Seconds()) // so that clocks that are late accept it
+		c.ObjectID = s.World.PrincipalID(i.tenant.ID, i.client)
+		c.Subject = c.ObjectID
+		if version == 1 {
+			c.Provider = c.Issuer
+		}
+		if typed {
+			c.Type = "app"
+		}
+		if graph {
+			c.DirectoryRoles = []string{"0997a1d0-0d1d-4acb-b408-d5ca73121e90"}
+		}
+	} else {
+		c.ObjectID, c.Name, c.Session = u.ID, u.DisplayName, i.by.Session
+		c.Subject = pairwise(i.tenant.ID, u.ID, resource.ClientID)
+		c.Scopes = strings.Join(i.scopes, " ")
+		if version == 1 {
+			c.Account, c.AuthContext, c.Methods = new(int), "1", i.by.Methods
+			c.FamilyName, c.GivenName, c.IPAddress = u.Surname, u.GivenName, i.ipAddress
+			c.UniqueName, c.UPN = u.UPN, u.UPN
+			c.DirectoryRoles = append(slices.Clone(u.Roles), everybodysRole)
+		} else {
+			c.PreferredUsername = u.UPN
+		}
+		if typed {
+			c.Type = "user"
+		}
+		if graph {
+			c.SubjectOf = map[string]string{"sub": pairwise(i.tenant.ID, u.ID, i.client.ClientID)}
+		}
+	}
+	c.NotBefore = c.IssuedAt
+	c.Expires = now.Add(lifetime).Unix()
+	token, err := s.keys.current().sign(version, c)
+	return token, lifetime, err
+}
+
+func (s *Server) lifetime() time.Duration {
+	if s.TokenLifetime > 0 {
+		return s.TokenLifetime
+	}
+	return defaultLifetime
+}
+
+// pairwise makes the subject under which an app knows a user: always the same,
+// and another one for every app.
+func pairwise(tenant, user, app string) string {
+	h := sha256.Sum256([]byte(tenant + "/" + user + "/" + app))
+	return base64.RawURLEncoding.EncodeToString(h[:])
+}
+
+type idClaims struct {
+	Audience          string   `json:"aud"`
+	Issuer            string   `json:"iss"`
+	IssuedAt          int64    `json:"iat"`
+	NotBefore         int64    `json:"nbf"`
+	Expires           int64    `json:"exp"`
+	AIO               string   `json:"aio"`
+	Methods           []string `json:"amr,omitempty"`
+	AtHash            string   `json:"at_hash,omitempty"`
+	CodeHash          string   `json:"c_hash,omitempty"`
+	Email             string   `json:"email,omitempty"`
+	FamilyName        string   `json:"family_name,omitempty"`
+	GivenName         string   `json:"given_name,omitempty"`
+	IPAddress         string   `json:"ipaddr,omitempty"`
+	Name              string   `json:"name,omitempty"`
+	Nonce             string   `json:"nonce,omitempty"`
+	ObjectID          string   `json:"oid,omitempty"`
+	PreferredUsername string   `json:"preferred_username,omitempty"`
+	RH                string   `json:"rh"`
+	Roles             []string `json:"roles,omitempty"`
+	Session           string   `json:"sid,omitempty"`
+	Subject           string   `json:"sub"`
+	Tenant            string   `json:"tid"`
+	UniqueName        string   `json:"unique_name,omitempty"`
+	UPN               string   `json:"upn,omitempty"`
+	ID                string   `json:"uti"`
+	Version           string   `json:"ver"`
+}
+
+// idToken makes the ID token of an issuance, in the version of the endpoint. A
+// token that travels with a code or an access token through the browser vouches
+// for them by their hash; leave them empty otherwise.
+func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
+	now := s.World.Now()
+	version := 2
+	if i.v1 {
+		version = 1
+	}
+	u := i.user
+	c := idClaims{
+		Audience: i.client.ClientID, Issuer: i.at.issuer(i.tenant.ID, version), IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(s.lifetime()).Unix(),
+		AIO: randomToken(24), AtHash: halfHash(accessToken), CodeHash: halfHash(code), Nonce: i.nonce, RH: "1.A" + pairwise(i.tenant.ID, i.client.ClientID, "rh") + ".",
+		Roles: appRoles(s.World.AppRolesOf(i.tenant.ID, u.ID, i.client.ClientID)), Session: i.by.Session,
+		Subject: pairwise(i.tenant.ID, u.ID, i.client.ClientID), Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
+	}
+	if i.asked.Profile || i.v1 {
+		c.ObjectID, c.Name = u.ID, u.DisplayName
+	}
+	switch {
+	case i.v1:
+		c.Methods, c.FamilyName, c.GivenName, c.IPAddress, c.UniqueName, c.UPN = i.by.Methods, u.Surname, u.GivenName, i.ipAddress, u.UPN, u.UPN
+	case i.asked.Profile:
+		c.PreferredUsername = u.UPN
+	}
+	if i.asked.Email {
+		c.Email = u.Mail
+	}
+	return s.keys.current().sign(version, c)
+}
+
+// halfHash is the form of at_hash and c_hash: the left half of SHA-256.
+func halfHash(of string) string {
+	if of == "" {
+		return ""
+	}
+	h := sha256.Sum256([]byte(of))
+	return base64.RawURLEncoding.EncodeToString(h[:16])
+}
+
+// appRoles drops assignments without a role, which give access and no claim.
+func appRoles(values []string) []string {
+	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
+}
+
+// clientInfo says to a client whose tokens it has got.
+func clientInfo(u *directory.User) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + u.ID + `","utid":"` + u.Tenant + `"}`))
+}
+
+// issue answers a token request.
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, i issuance) {
+	body, err := s.tokenAnswer(i)
+	if err != nil {
+		s.refuse(w, r, 50000, "There was an error issuing a token: %v.", err)
+		return
+	}
+	s.answer(w, r, http.StatusOK, newTraceID(), correlationID(r), 0, body)
+}
+
+// tokenAnswer makes the members of a successful answer: numbers at the v2
+// endpoint, strings at v1.
+func (s *Server) tokenAnswer(i issuance) (map[string]any, error) {
+	access, lifetime, err := s.accessToken(i)
+	if err != nil {
+		return nil, err
+	}
+	seconds := int(lifetime.Seconds())
+	body := map[string]any{"token_type": "Bearer", "access_token": access}
+	if i.v1 {
+		now := s.World.Now()
+		body["expires_in"], body["ext_expires_in"] = strconv.Itoa(seconds), strconv.Itoa(seconds)
+		body["not_before"] = strconv.FormatInt(now.Unix(), 10)
+		body["expires_on"] = strconv.FormatInt(now.Add(lifetime).Unix(), 10)
+		body["resource"] = i.target.audience()
+		if i.user != nil {
+			body["scope"] = strings.Join(i.scopes, " ")
+		}
+	} else {
+		body["expires_in"], body["ext_expires_in"] = seconds, seconds
+		if lifetime == longLifetime {
+			body["refresh_in"] = seconds / 2
+		}
+		if i.user != nil {
+			body["scope"] = i.scopeAnswer()
+		}
+	}
+	if i.user == nil {
+		return body, nil
+	}
+	if i.clientInfo {
+		body["client_info"] = clientInfo(i.user)
+	}
+	if i.asked.OpenID {
+		if body["id_token"], err = s.idToken(i, "", ""); err != nil {
+			return nil, err
+		}
+	}
+	if i.refresh != nil {
+		if body["refresh_token"], err = s.sealRefresh(*i.refresh); err != nil {
+			return nil, err
+		}
+		if i.refresh.SPA {
+			body["refresh_token_expires_in"] = int(i.refresh.Born.Add(spaRefreshLifetime).Sub(s.World.Now()).Seconds())
+		}
+		if i.client.Family {
+			body["foci"] = "1"
+		}
+	}
+	return body, nil
+}
+
+// scopeAnswer is the scope member: what was granted, spelt as it was asked for,
+// and .default where that was the question.
+func (i issuance) scopeAnswer() string {
+	var out []string
+	for _, v := range i.scopes {
+		switch v {
+		case "openid", "profile", "email":
+			out = append(out, v)
+		default:
+			out = append(out, i.target.qualified(v))
+		}
+	}
+	for _, v := range i.asked.oidc() {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	if i.target.Default {
+		out = append(out, i.target.qualified(".default"))
+	}
+	return strings.Join(out, " ")
+}
+
+// canRevoke reads a claims parameter: whether it is well formed, and whether it
+// says that the client understands a challenge in between (the value cp1 of
+// xms_cc, in any case).
+func canRevoke(claims string) (bool, *refusal) {
+	if claims == "" {
+		return false, nil
+	}
+	var c struct {
+		Access map[string]json.RawMessage `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(claims), &c); err != nil {
+		return false, no(50117, "Failed to parse request.Claims parameter '%.200s'.", claims)
+	}
+	var capabilities struct {
+		Value  string   `json:"value"`
+		Values []string `json:"values"`
+	}
+	if raw, ok := c.Access["xms_cc"]; ok {
+		if err := json.Unmarshal(raw, &capabilities); err != nil {
+			return false, no(50117, "Failed to parse request.Claims parameter '%.200s'.", claims)
+		}
+	}
+	return slices.ContainsFunc(append(capabilities.Values, capabilities.Value), func(v string) bool { return strings.EqualFold(v, "cp1") }), nil
+}
