@@ -33,7 +33,7 @@ func TestASignInEndsAtTheAppWithACode(t *testing.T) {
 		t.Fatalf("code %q is unknown", q.Get("code"))
 	}
 	want := authCode{signIn: code.signIn, Client: directory.CLIAppID, Segment: directory.TenantID, Tenant: directory.TenantID,
-		RedirectURI: "http://localhost:51004", Public: true, Challenge: challenge, ChallengeMethod: "S256",
+		RedirectURI: "http://localhost:51004", Public: true, Challenge: rfcChallenge, ChallengeMethod: "S256",
 		Scope: "User.Read openid profile offline_access", expires: code.expires}
 	if !reflect.DeepEqual(code, want) {
 		t.Errorf("code stands for %+v, want %+v", code, want)
@@ -228,7 +228,7 @@ func TestRefusalsThatTheAppIsToldOf(t *testing.T) {
 		{"method without challenge", cliRequest("code_challenge", ""), "", "invalid_request", "AADSTS50147"},
 		{"unknown challenge method", cliRequest("code_challenge_method", "S512"), "", "invalid_request", "AADSTS50149"},
 		{"short challenge", cliRequest("code_challenge", "abc"), "", "invalid_request", "AADSTS501491"},
-		{"padded challenge", cliRequest("code_challenge", challenge+"="), "", "invalid_request", "AADSTS501491"},
+		{"padded challenge", cliRequest("code_challenge", rfcChallenge+"="), "", "invalid_request", "AADSTS501491"},
 		{"long plain challenge", cliRequest("code_challenge", strings.Repeat("a", 129), "code_challenge_method", "plain"), "", "invalid_request", "AADSTS501491"},
 		{"claims that are not JSON", webRequest("claims", "eyJ9"), "", "invalid_request", "AADSTS50117"},
 		{"no session", webRequest("prompt", "none"), "", "login_required", "AADSTS50058"},
@@ -291,7 +291,7 @@ func TestASinglePageAppNeedsPKCE(t *testing.T) {
 	request := cliRequest("client_id", directory.SPAAppID, "redirect_uri", "http://localhost/spa", "code_challenge", "", "code_challenge_method", "")
 	s := newSurfer(t)
 	s.get(authorizePath, request).told("http://localhost/spa", "invalid_request", "AADSTS9002325: ")
-	request.Set("code_challenge", challenge)
+	request.Set("code_challenge", rfcChallenge)
 	request.Set("code_challenge_method", "S256")
 	q := s.get(authorizePath, request).ben().answered("http://localhost/spa")
 	if c, _ := s.sts.code(q.Get("code")); !c.SPA || c.Public {
@@ -492,7 +492,7 @@ func TestTheCodeOfASignInIsRedeemedWithItsVerifier(t *testing.T) {
 	if err := json.Unmarshal([]byte(v.body), &answer); err != nil || answer.ID == "" {
 		t.Fatalf("status %d, %s", v.status, v.body)
 	}
-	id := decodeJWT(t, answer.ID)
+	id := payloadOf(t, answer.ID)
 	if id["nonce"] != "n-1" || id["sid"] != q.Get("session_state") || id["oid"] != directory.BenID {
 		t.Errorf("ID token %v", id)
 	}
@@ -502,7 +502,7 @@ func TestAHybridAnswerVouchesForItsCode(t *testing.T) {
 	s := newSurfer(t)
 	v := s.get(authorizePath, webRequest("response_type", "code id_token", "nonce", "n-1", "response_mode", "form_post")).ben().shows(200)
 	f := v.forms[0].fields
-	claims := decodeJWT(t, f.Get("id_token"))
+	claims := payloadOf(t, f.Get("id_token"))
 	sum := sha256.Sum256([]byte(f.Get("code")))
 	for claim, want := range map[string]any{
 		"c_hash": base64.RawURLEncoding.EncodeToString(sum[:16]), "nonce": "n-1", "aud": directory.WebAppID, "tid": directory.TenantID,
@@ -526,10 +526,10 @@ func TestAnImplicitAnswerCarriesTokensInTheFragment(t *testing.T) {
 		t.Fatalf("answer %v", q)
 	}
 	sum := sha256.Sum256([]byte(q.Get("access_token")))
-	if got := decodeJWT(t, q.Get("id_token"))["at_hash"]; got != base64.RawURLEncoding.EncodeToString(sum[:16]) {
+	if got := payloadOf(t, q.Get("id_token"))["at_hash"]; got != base64.RawURLEncoding.EncodeToString(sum[:16]) {
 		t.Errorf("at_hash %v", got)
 	}
-	if got := decodeJWT(t, q.Get("access_token"))["appid"]; got != directory.WebAppID {
+	if got := payloadOf(t, q.Get("access_token"))["appid"]; got != directory.WebAppID {
 		t.Errorf("access token for %v", got)
 	}
 }
@@ -537,7 +537,7 @@ func TestAnImplicitAnswerCarriesTokensInTheFragment(t *testing.T) {
 func TestAnIDTokenComesAloneWhenAskedFor(t *testing.T) {
 	v := newSurfer(t).get(authorizePath, webRequest("response_type", "id_token", "nonce", "n-1")).ben()
 	q, err := url.ParseQuery(v.away.EscapedFragment())
-	if err != nil || q.Has("code") || q.Has("access_token") || decodeJWT(t, q.Get("id_token"))["nonce"] != "n-1" {
+	if err != nil || q.Has("code") || q.Has("access_token") || payloadOf(t, q.Get("id_token"))["nonce"] != "n-1" {
 		t.Errorf("answer %v", q)
 	}
 }
@@ -574,7 +574,7 @@ func TestACodeHasAnEnd(t *testing.T) {
 	}
 }
 
-func decodeJWT(t *testing.T, raw string) map[string]any {
+func payloadOf(t *testing.T, raw string) map[string]any {
 	t.Helper()
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {

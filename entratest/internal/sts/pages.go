@@ -196,7 +196,7 @@ func (pr problem) alert() markup {
 // input is a labelled field; the problem is tied to it when it is this field's.
 func input(label, field, kind, value string, pr problem, more ...attr) markup {
 	as := attrs{{"type", kind}, {"id", field}, {"name", field}, {"value", value}, {"required", ""}}
-	if pr.field == field {
+	if pr.field == field && pr.text != "" {
 		as = append(as, attr{"aria-invalid", "true"}, attr{"aria-describedby", "problem"})
 	}
 	return tag("label", attrs{{"for", field}}, text(label)) + tag("input", append(as, more...))
@@ -357,7 +357,7 @@ func (s approvalPage) page() page {
 		p(called(s.app), text(" needs permission to access resources in your organization that only an admin can grant. Ask an admin to grant permission to this app before you can use it.")),
 		permissionList(s.permissions),
 		form(s.action, s.canary, actions(
-			submit("main", actionField, "switch", text("Sign in with another account")),
+			submit("main", actionField, "switch", text("Use another account")),
 			submit("", actionField, "cancel", text("Return without consent")))),
 		tag("p", class("small dim after"), text(s.details.description)), s.details.list(),
 	}}

@@ -140,6 +140,26 @@ func TestEveryPageIsReadable(t *testing.T) {
 	}
 }
 
+func TestAProblemIsTiedToItsField(t *testing.T) {
+	s := newSurfer(t)
+	for _, fresh := range []*view{s.get("/devicelogin", nil), s.get(authorizePath, cliRequest())} {
+		if strings.Contains(fresh.body, "aria-invalid") || strings.Contains(fresh.body, `role="alert"`) {
+			t.Errorf("a page that has just begun complains: %s", fresh.text)
+		}
+	}
+	for field, v := range map[string]*view{
+		"otc":      s.enterCode("AAAA"),
+		"passwd":   s.get(authorizePath, cliRequest()).signIn("ben@fob.example", "wrong"),
+		"loginfmt": s.get(authorizePath, cliRequest()).signIn("nobody@fob.example", "wrong"),
+	} {
+		_, after, _ := strings.Cut(v.body, `id="`+field+`"`)
+		input, _, _ := strings.Cut(after, ">")
+		if !strings.Contains(input, `aria-invalid="true" aria-describedby="problem"`) || !strings.Contains(v.body, `role="alert" id="problem"`) {
+			t.Errorf("%s is not marked: %s", field, input)
+		}
+	}
+}
+
 func count(list []string, what string) int {
 	n := 0
 	for _, one := range list {

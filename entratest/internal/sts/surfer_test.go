@@ -265,7 +265,7 @@ func (v *view) told(redirect, oauth, description string) url.Values {
 	return q
 }
 
-const challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // RFC 7636, appendix B
+const rfcChallenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" // RFC 7636, appendix B
 
 // cliRequest is a good request of a public client; changes are "name", "value"
 // pairs, where an empty value takes the parameter away.
@@ -276,7 +276,7 @@ func cliRequest(changes ...string) url.Values {
 		"response_type":         {"code"},
 		"scope":                 {"User.Read openid profile offline_access"},
 		"state":                 {"st=1&<2>"},
-		"code_challenge":        {challenge},
+		"code_challenge":        {rfcChallenge},
 		"code_challenge_method": {"S256"},
 	}, changes)
 }
