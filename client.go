@@ -192,8 +192,8 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 	if err := c.save(ctx, req, place, token); err != nil {
 		return nil, err
 	}
+	// What was remembered for "the only account" may not be right any more.
 	c.memory.forget()
-	c.memory.remember(&req, withoutRefresh(token), time.Time{})
 	return token, nil
 }
 
