@@ -143,7 +143,7 @@ func TestEveryPageIsReadable(t *testing.T) {
 func TestAProblemIsTiedToItsField(t *testing.T) {
 	s := newSurfer(t)
 	for _, fresh := range []*view{s.get("/devicelogin", nil), s.get(authorizePath, cliRequest())} {
-		if strings.Contains(fresh.body, "aria-invalid") || strings.Contains(fresh.body, `role="alert"`) {
+		if strings.Contains(fresh.body, `aria-invalid="`) || strings.Contains(fresh.body, `role="alert"`) {
 			t.Errorf("a page that has just begun complains: %s", fresh.text)
 		}
 	}
