@@ -175,6 +175,11 @@ func TestGraphRefusesTokensForTheirTrueFaults(t *testing.T) {
 	if m := a.body["error"].(map[string]any)["message"]; a.status != 401 || m != "Access token has expired or is not yet valid." {
 		t.Errorf("expired: %d %v", a.status, m)
 	}
+	e.Advance(-24 * time.Hour)
+	a = get(t, e, e.GraphURL()+"/v1.0/users", good)
+	if m := a.body["error"].(map[string]any)["message"]; a.status != 401 || m != "Access token has expired or is not yet valid." {
+		t.Errorf("not yet valid: %d %v", a.status, m)
+	}
 }
 
 // flip changes a signature without leaving its alphabet.
@@ -279,6 +284,9 @@ func TestNamesOfOnesOwnAreToldApartByHost(t *testing.T) {
 	}
 	if a := get(t, e, "https://api.test:8443/anything", ""); a.errorCode() != "BadRequest" {
 		t.Errorf("Graph: %s", a.text)
+	}
+	if a := get(t, e, "https://entra.test:8443/v1.0/me", ""); a.status != 404 && a.status != 400 || a.errorCode() != "" {
+		t.Errorf("sign-in answered for Graph: %d %s", a.status, a.text)
 	}
 	form := daemonForm()
 	form.Set("scope", "https://arm.test:8443/.default")

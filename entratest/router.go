@@ -48,30 +48,24 @@ const (
 // faceOf says which service a request is for: by the host name where that
 // tells, else by the first segment of the path.
 func (e *Emulator) faceOf(r *http.Request) face {
-	host := hostname(r.Host)
-	switch {
-	case host == "sts.windows.net", strings.HasPrefix(host, "login."):
-		return stsFace
-	case strings.HasPrefix(host, "graph."):
-		return graphFace
-	case strings.HasPrefix(host, "management."):
-		return armFace
-	}
-	// Names of one's own, where the three have different ones.
-	authority, graph, arm := e.isAt(r, e.cfg.AuthorityURL), e.isAt(r, e.cfg.GraphURL), e.isAt(r, e.cfg.ARMURL)
-	switch {
-	case graph && !authority && !arm:
-		return graphFace
-	case arm && !authority && !graph:
-		return armFace
-	}
 	segment, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
-	switch segment = strings.ToLower(segment); {
+	segment = strings.ToLower(segment)
+	authority, graph, arm := e.isAt(r, e.cfg.AuthorityURL), e.isAt(r, e.cfg.GraphURL), e.isAt(r, e.cfg.ARMURL)
+	host := hostname(r.Host)
+	switch named := authority || graph || arm; {
+	case graph && !authority && !arm, !named && strings.HasPrefix(host, "graph."):
+		return graphFace
+	case arm && !authority && !graph, !named && strings.HasPrefix(host, "management."):
+		return armFace
 	case segment == "":
 		return indexFace
-	case segment == "v1.0", segment == "beta", segment == "oidc":
+	case authority && !graph && !arm, !named && (strings.HasPrefix(host, "login.") || host == "sts.windows.net"):
+		return stsFace
+	}
+	switch segment {
+	case "v1.0", "beta", "oidc":
 		return graphFace
-	case segment == "subscriptions", segment == "tenants", segment == "metadata", segment == "providers":
+	case "subscriptions", "tenants", "metadata", "providers":
 		return armFace
 	}
 	return stsFace
@@ -111,24 +105,26 @@ func (e *Emulator) verify(raw string) (map[string]any, graphsim.Verdict) {
 		return claims, graphsim.Good
 	case errors.Is(err, sts.ErrExpired):
 		return nil, graphsim.Expired
-	case !looksLikeJWT(raw):
+	}
+	// Not good. A token is called forged only if it has the form of one and the
+	// clock is not to blame, which somebody may have set back.
+	var parts []string
+	if parts = strings.Split(raw, "."); len(parts) != 3 {
 		return nil, graphsim.Malformed
 	}
-	return nil, graphsim.BadSignature
-}
-
-func looksLikeJWT(raw string) bool {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		return false
+	var times struct {
+		NotBefore float64 `json:"nbf"`
 	}
 	for _, part := range parts[:2] {
 		text, err := base64.RawURLEncoding.DecodeString(part)
-		if err != nil || !json.Valid(text) {
-			return false
+		if err != nil || json.Unmarshal(text, &times) != nil {
+			return nil, graphsim.Malformed
 		}
 	}
-	return true
+	if times.NotBefore > float64(e.Now().Unix()) {
+		return nil, graphsim.Expired
+	}
+	return nil, graphsim.BadSignature
 }
 
 // index is what a person sees who opens the emulator's address in a browser.

@@ -9,13 +9,6 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-// notYet are entity sets of Graph that exist, and that the emulator does not
-// have: whoever asks for one shall not look for a typing mistake.
-var notYet = []string{"$batch", "$metadata", "admin", "applications", "auditlogs", "contacts", "contracts", "devices", "directory",
-	"directoryobjects", "directoryroles", "directoryroletemplates", "domains", "drives", "groupsettings", "identity", "identityproviders",
-	"invitations", "oauth2permissiongrants", "policies", "reports", "rolemanagement", "schemaextensions", "security", "serviceprincipals",
-	"shares", "sites", "subscribedskus", "subscriptions", "teams"}
-
 // route finds the endpoint of a path below the version.
 func (c *call) route(path []string) {
 	at := func(i int) string {
@@ -25,75 +18,93 @@ func (c *call) route(path []string) {
 		return ""
 	}
 	var endpoint func()
-	unknown := "" // the first segment that leads nowhere
+	unknown := -1         // the segment that leads nowhere
+	known := missingSets  // what the real service has in its place
+	var inner *entityType // or the type whose properties it might be
 	switch at(0) {
-	case "me", "users":
-		rest := path[1:]
-		user := "" // empty: the signed-in user
-		if at(0) == "users" {
-			switch {
-			case len(rest) == 0:
-				endpoint = c.users
-			case at(1) == "$count" && len(rest) == 1:
-				endpoint = c.countUsers
-			default:
-				user, rest = rest[0], rest[1:]
-			}
-		} else if !c.token.delegated() {
+	case "me":
+		if !c.token.delegated() {
 			c.refuse(http.StatusBadRequest, "BadRequest", "/me request is only valid with delegated authentication flow.")
 			return
 		}
-		if endpoint != nil {
-			break
-		}
+		endpoint, unknown = c.userPath("", path, 1)
+		known, inner = missingOfUser, userType
+	case "users":
+		known, inner = missingOfUser, userType
 		switch {
-		case len(rest) == 0:
-			endpoint = func() { c.user(user) }
-		case strings.EqualFold(rest[0], "memberOf") && len(rest) == 1:
-			endpoint = func() { c.memberOf(user) }
-		case strings.EqualFold(rest[0], "memberOf"):
-			unknown = rest[1]
+		case len(path) == 1:
+			endpoint = c.users
+		case at(1) == "$count" && len(path) == 2:
+			endpoint = c.countUsers
+		case missing([]string{"delta"}, at(1)):
+			unknown = 1
 		default:
-			unknown = rest[0]
+			endpoint, unknown = c.userPath(path[1], path, 2)
 		}
 	case "groups":
+		known, inner = missingOfGroup, groupType
 		switch {
 		case len(path) == 1:
 			endpoint = c.groups
 		case at(1) == "$count" && len(path) == 2:
 			endpoint = c.countGroups
+		case missing([]string{"delta"}, at(1)):
+			unknown = 1
 		case len(path) == 2:
 			endpoint = func() { c.group(path[1]) }
 		case at(2) == "members" && len(path) == 3:
 			endpoint = func() { c.members(path[1]) }
 		case at(2) == "members":
-			unknown = path[3]
+			unknown = 3
 		default:
-			unknown = path[2]
+			unknown = 2
 		}
 	case "organization":
+		known, inner = nil, organizationType
 		switch len(path) {
 		case 1:
 			endpoint = c.organizations
 		case 2:
 			endpoint = func() { c.organization(path[1]) }
 		default:
-			unknown = path[2]
+			unknown = 2
 		}
 	default:
-		unknown = strings.Join(path[:min(1, len(path))], "")
+		unknown = 0
 	}
-	switch {
-	case endpoint == nil && slices.Contains(notYet, strings.ToLower(unknown)) && len(path) > 0 && unknown == path[0]:
-		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator has no '"+unknown+"': it has me, users, groups and organization.")
-	case endpoint == nil:
-		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+unknown+"'.")
-	case c.r.Method != http.MethodGet:
+	if endpoint == nil {
+		segment := strings.Join(path[min(unknown, len(path)):min(unknown+1, len(path))], "")
+		property := false
+		if inner != nil {
+			_, property = inner.find(segment)
+		}
+		if missing(known, segment) || property {
+			c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator has no '"+segment+"' here: it has me, users, groups, organization, memberOf and members.")
+			return
+		}
+		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+segment+"'.")
+		return
+	}
+	if c.r.Method != http.MethodGet {
 		c.w.Header().Set("Allow", http.MethodGet)
 		c.refuse(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target. (The emulator's Graph is read-only.)")
-	default:
-		endpoint()
+		return
 	}
+	endpoint()
+}
+
+// userPath finds the endpoint of a user (empty: the signed-in one) whose
+// relations begin at path[i].
+func (c *call) userPath(user string, path []string, i int) (endpoint func(), unknown int) {
+	switch {
+	case len(path) == i:
+		return func() { c.user(user) }, -1
+	case !strings.EqualFold(path[i], "memberOf"):
+		return nil, i
+	case len(path) > i+1:
+		return nil, i + 1
+	}
+	return func() { c.memberOf(user) }, -1
 }
 
 func (c *call) tenant() string { return c.token.text("tid") }
