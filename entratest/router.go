@@ -160,11 +160,11 @@ func (e *Emulator) index(w http.ResponseWriter, r *http.Request) {
 		row("Domains", strings.Join(t.Domains, ", "), "")
 		row("Discovery", authority+"/v2.0/.well-known/openid-configuration", authority+"/v2.0/.well-known/openid-configuration")
 		for _, u := range e.world.Users(t.ID) {
-			row("User", u.DisplayName+" <"+u.UPN+">", "")
+			row(u.DisplayName, u.UPN, "")
 		}
 		for _, a := range e.world.Apps(t.ID) {
 			if !a.FirstParty {
-				row("App", a.Name+" "+a.ClientID, "")
+				row(a.Name, a.ClientID, "")
 			}
 		}
 		b.WriteString("</table>\n")

@@ -266,6 +266,9 @@ func TestUsersComeInPagesOnTheCallersOwnAddress(t *testing.T) {
 	if !strings.HasPrefix(next, f.url+"/v1.0/users?") || !strings.Contains(next, "$skiptoken=") {
 		t.Fatalf("nextLink %q is not on %s", next, f.url)
 	}
+	if !strings.Contains(a.text, next) {
+		t.Errorf("the nextLink cannot be copied out of %s", a.text)
+	}
 	if b := f.get("/beta/users?$top=2", tok, "Host", "graph.microsoft.com:8443"); !strings.HasPrefix(b.body["@odata.nextLink"].(string), "https://graph.microsoft.com:8443/beta/users?") {
 		t.Errorf("under another name: %s", b.text)
 	}
