@@ -81,17 +81,37 @@ func ExampleCertificate() {
 }
 
 // An application that another identity provider vouches for, with a token in
-// a file: Kubernetes, or a CI system.
+// a file: Kubernetes, or a CI system. The app registration trusts the issuer
+// and the subject.
 func ExampleAssertionFile() {
-	path := os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
-	client := &fob.Client{
-		Authority:  fob.Authority{Tenant: "contoso.onmicrosoft.com"},
-		ID:         "11111111-2222-3333-4444-555555555555",
-		Credential: fob.AssertionFile(path),
+	emulator := startEmulator()
+	defer emulator.Close()
+	provider := startIssuer()
+	defer provider.Close()
+	app, err := emulator.AddApp(entratest.App{Name: "deploy", Federated: []entratest.FederatedCredential{
+		{Issuer: provider.URL, Subject: "repo:acme/shop:ref:refs/heads/main"},
+	}})
+	if err != nil {
+		log.Fatal(err)
 	}
-	_, err := client.Token(context.Background(), fob.Request{Scopes: []string{"https://graph.microsoft.com/.default"}})
-	fmt.Println(err)
-	// Output: reading the federated token: open : no such file or directory
+	path := filepath.Join(os.TempDir(), "fob-example-federated-token")
+	defer os.Remove(path)
+	if err := os.WriteFile(path, []byte(provider.token("repo:acme/shop:ref:refs/heads/main", "api://AzureADTokenExchange")), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	client := &fob.Client{
+		Authority:  fob.Authority{Host: emulator.URL(), Tenant: entratest.TenantID},
+		ID:         app.ClientID,
+		Credential: fob.AssertionFile(path), // often os.Getenv("AZURE_FEDERATED_TOKEN_FILE")
+		HTTP:       emulator.Client(),
+	}
+	token, err := client.Token(context.Background(), fob.Request{Scopes: []string{"https://graph.microsoft.com/.default"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.Type, token.Access)
+	// Output: Bearer [redacted]
 }
 
 // A person signs in on another screen.
