@@ -323,7 +323,7 @@ func (q *tokenRequest) checkFederatedAssertion(a *assertion) *refusal {
 	}
 	keys, err := issuerKeys(q.r.Context(), trusted)
 	if err != nil {
-		return no(50166, "Request to External OIDC endpoint failed: %v.", err).as("invalid_client")
+		return no(50166, "Request to External OIDC endpoint failed: %v.", err)
 	}
 	for _, k := range keys {
 		if (a.header.Kid == "" || k.id == a.header.Kid) && a.signedBy(k.key) {

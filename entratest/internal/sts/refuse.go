@@ -31,9 +31,9 @@ func no(code int, format string, args ...any) *refusal {
 	n := &refusal{Code: code, OAuth: "invalid_request", Status: http.StatusBadRequest, Text: fmt.Sprintf(format, args...)}
 	if c, ok := aadsts.Lookup(code); ok && c.OAuthError != "" {
 		n.OAuth = c.OAuthError
-	}
-	if n.OAuth == "invalid_client" {
-		n.Status = http.StatusUnauthorized
+		if c.Status >= 400 {
+			n.Status = c.Status
+		}
 	}
 	return n
 }
@@ -239,8 +239,6 @@ func (s *Server) misbehave(w http.ResponseWriter, r *http.Request, f Fault) {
 	}
 	if f.OAuth != "" {
 		n.as(f.OAuth)
-	} else if c.Status != 0 {
-		n.Status = c.Status
 	}
 	if f.Status != 0 {
 		n.Status = f.Status

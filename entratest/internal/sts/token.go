@@ -270,7 +270,7 @@ func (q *tokenRequest) clientCredentials() (issuance, *refusal) {
 	roles := s.World.AppRolesOf(i.tenant.ID, q.client.ClientID, i.target.Resource.ClientID)
 	if i.target.Resource.AssignmentNeeded && len(roles) == 0 {
 		return i, no(501051, "Application '%s'(%s) is not assigned to a role for the application '%s'(%s).",
-			q.client.ClientID, q.client.Name, i.target.Resource.ClientID, i.target.Resource.Name).as("invalid_grant")
+			q.client.ClientID, q.client.Name, i.target.Resource.ClientID, i.target.Resource.Name)
 	}
 	i.roles = appRoles(roles)
 	return i, nil
@@ -383,7 +383,7 @@ func (q *tokenRequest) wantedForUser(tenant *directory.Tenant, firstScope, first
 	if q.form.Has("scope") {
 		scope := q.form.Get("scope")
 		if strings.TrimSpace(scope) == "" {
-			return wanted{}, no(28003, "Provided value for the input parameter scope cannot be empty when requesting an access token using the provided authorization code. Please specify a valid scope.").as("invalid_grant")
+			return wanted{}, no(28003, "Provided value for the input parameter scope cannot be empty when requesting an access token using the provided authorization code. Please specify a valid scope.")
 		}
 		w, refused := s.parseScope(tenant, q.client, scope)
 		if refused != nil {
