@@ -335,16 +335,7 @@ func (s *Server) answerGrant(w http.ResponseWriter, r *http.Request, at authorit
 // frontTokens makes the tokens that go to the app through the browser: the
 // implicit grant, and the ID token of the hybrid flow.
 func (s *Server) frontTokens(r *http.Request, at authority, a authorization, home *directory.Tenant, in *visitor, code string) ([]attr, *refusal) {
-	var asked wanted
-	var refused *refusal
-	switch {
-	case !a.v1:
-		asked, refused = s.parseScope(home, a.app, a.scope)
-	case a.resource != "":
-		asked, refused = s.parseResource(home, a.app, a.resource)
-	default:
-		asked.OpenID, asked.Profile = true, true
-	}
+	asked, refused := s.wantedAtDoor(home, a.app, a.scope, a.resource, a.v1)
 	if refused != nil {
 		return nil, refused
 	}

@@ -542,6 +542,37 @@ func TestAnIDTokenComesAloneWhenAskedFor(t *testing.T) {
 	}
 }
 
+func TestASessionIsGoodForItsOwnTenantOnly(t *testing.T) {
+	s := newSurfer(t)
+	s.get(authorizePath, webRequest()).ben().answered(webRedirect)
+	elsewhere := cliRequest("client_id", directory.AzureCLIAppID, "prompt", "none")
+	s.get("/"+directory.OtherTenantID+"/oauth2/v2.0/authorize", elsewhere).told(cliRedirect, "login_required", "AADSTS50058: ")
+	s.get("/common/oauth2/v2.0/authorize", elsewhere).answered(cliRedirect)
+}
+
+func TestVersion1HasIDTokensOfItsOwn(t *testing.T) {
+	s := newSurfer(t)
+	request := webRequest("scope", "", "response_type", "id_token", "nonce", "n-1")
+	v := s.get("/"+directory.TenantID+"/oauth2/authorize", request).ben()
+	q, err := url.ParseQuery(v.away.EscapedFragment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := payloadOf(t, q.Get("id_token")); id["ver"] != "1.0" || id["upn"] != "ben@fob.example" || id["nonce"] != "n-1" {
+		t.Errorf("ID token %v", id)
+	}
+}
+
+func TestWhatTheBrowserCannotCarryIsRefused(t *testing.T) {
+	s := newSurfer(t)
+	s.sts.World.UpdateApp(directory.WebAppID, func(a *directory.App) { a.AccessTokenImplicit = true })
+	v := s.get(authorizePath, webRequest("response_type", "token", "scope", "User.Read api://fob-api/access_as_user")).ben()
+	q, err := url.ParseQuery(v.away.EscapedFragment())
+	if err != nil || !strings.HasPrefix(q.Get("error_description"), "AADSTS700022: ") || q.Has("access_token") {
+		t.Errorf("a token for two resources: %v", q)
+	}
+}
+
 func TestAPersonWhoIsNotAssignedStaysOut(t *testing.T) {
 	s := newSurfer(t)
 	s.sts.World.UpdateApp(directory.WebAppID, func(a *directory.App) { a.AssignmentNeeded = true })

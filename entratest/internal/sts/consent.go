@@ -28,16 +28,7 @@ var signInScopes = []directory.Scope{
 // asked finds what a request asks for by its scopes (v2) or its resource (v1):
 // the sign-in scopes first, then resource by resource.
 func (s *Server) asked(tenant *directory.Tenant, app *directory.App, scope, resource string, v1 bool) ([]ask, *refusal) {
-	var w wanted
-	var refused *refusal
-	switch {
-	case !v1:
-		w, refused = s.parseScope(tenant, app, scope)
-	case resource != "":
-		w, refused = s.parseResource(tenant, app, resource)
-	default:
-		w.OpenID = true
-	}
+	w, refused := s.wantedAtDoor(tenant, app, scope, resource, v1)
 	if refused != nil {
 		return nil, refused
 	}
@@ -68,6 +59,18 @@ func (s *Server) asked(tenant *directory.Tenant, app *directory.App, scope, reso
 		asks = append(asks, one)
 	}
 	return asks, nil
+}
+
+// wantedAtDoor reads what a request that a person answers asks for. At v1 the
+// resource may be left out until the code is redeemed: then it is a sign-in.
+func (s *Server) wantedAtDoor(tenant *directory.Tenant, app *directory.App, scope, resource string, v1 bool) (wanted, *refusal) {
+	switch {
+	case !v1:
+		return s.parseScope(tenant, app, scope)
+	case resource != "":
+		return s.parseResource(tenant, app, resource)
+	}
+	return wanted{OpenID: true, Profile: true}, nil
 }
 
 // lacking is the part of what is asked that nobody has consented to yet. Who

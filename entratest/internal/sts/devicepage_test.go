@@ -144,6 +144,43 @@ func TestUserCodesCannotBeGuessed(t *testing.T) {
 	page.press("action", "next", "otc", code).shows(200, "Sign in")
 }
 
+func TestADevicePageRefusesWhatTheTokenEndpointWould(t *testing.T) {
+	for says, change := range map[string]func(*device){
+		"AADSTS90002":  func(d *device) { d.Segment = "gone.example" },
+		"AADSTS700016": func(d *device) { d.Client = "f0b00000-1003-4000-8000-0000000000ff" },
+		"AADSTS50194":  func(d *device) { d.Segment = "common" },
+	} {
+		s := newSurfer(t)
+		_, code := s.waiting(change)
+		s.enterCode(code).shows(400, says)
+	}
+	for says, change := range map[string]func(*device){
+		"AADSTS650053": func(d *device) { d.Scope = "Moon.Read" },
+		"AADSTS65002":  func(d *device) { d.Client, d.Scope = directory.AzureCLIAppID, "api://fob-api/access_as_user" },
+	} {
+		s := newSurfer(t)
+		deviceCode, code := s.waiting(change)
+		v := s.enterCode(code).ben()
+		if len(v.forms) > 0 {
+			v = v.press("action", "continue")
+		}
+		v.shows(400, says)
+		if d, _ := s.sts.device(deviceCode); d.Status != devicePending {
+			t.Errorf("%s: device %+v", says, d)
+		}
+	}
+}
+
+func TestAWrongPasswordAtTheDevicePageCanBePutRight(t *testing.T) {
+	s := newSurfer(t)
+	deviceCode, code := s.waiting()
+	v := s.enterCode(code).signIn("ben@fob.example", "wrong").shows(200, "(AADSTS50126)", "fob CLI")
+	v.ben().press("action", "continue").shows(200, "You have signed in")
+	if d, _ := s.sts.device(deviceCode); d.Status != deviceApproved {
+		t.Errorf("device %+v", d)
+	}
+}
+
 // What the device gets to see: the grant at the token endpoint.
 func TestTheDeviceLearnsWhatThePersonDecided(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -28,9 +28,6 @@ type markup string
 // text is s as character data.
 func text(s string) markup { return markup(html.EscapeString(s)) }
 
-// textf formats, then escapes.
-func textf(format string, args ...any) markup { return text(fmt.Sprintf(format, args...)) }
-
 // attr is an attribute: its name, which is ours, and its value, which may be anybody's.
 type attr struct{ name, value string }
 
