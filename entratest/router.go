@@ -151,8 +151,16 @@ func (e *Emulator) index(w http.ResponseWriter, r *http.Request) {
 	}
 	b.WriteString("<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>fob emulator</title>\n" +
 		"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}" +
-		"th{text-align:left;font-weight:600;padding-right:1.5rem;vertical-align:top}td{overflow-wrap:anywhere}</style>\n" +
+		"th{text-align:left;font-weight:600;padding-right:1.5rem;vertical-align:top;white-space:nowrap}td{overflow-wrap:anywhere}</style>\n" +
 		"<h1>fob emulator</h1>\n<p>Microsoft Entra ID and Microsoft Graph on this machine, for tests. Nothing here is secret and nothing is real.</p>\n")
+	b.WriteString("<h2>Where to go</h2>\n<table>\n")
+	row("Enter a device code", e.URL()+"/devicelogin", e.URL()+"/devicelogin")
+	row("Microsoft Graph", e.GraphURL()+"/v1.0/me", "")
+	row("Resource Manager", e.ARMURL()+"/subscriptions?api-version=2022-12-01", "")
+	if e.controlURL != "" {
+		row("Controls", e.controlURL, "")
+	}
+	b.WriteString("</table>\n")
 	for _, t := range e.world.Tenants() {
 		authority := e.URL() + "/" + t.ID
 		b.WriteString("<h2>" + html.EscapeString(t.Name) + "</h2>\n<table>\n")
@@ -169,13 +177,6 @@ func (e *Emulator) index(w http.ResponseWriter, r *http.Request) {
 		}
 		b.WriteString("</table>\n")
 	}
-	b.WriteString("<h2>Where to go</h2>\n<table>\n")
-	row("Enter a device code", e.URL()+"/devicelogin", e.URL()+"/devicelogin")
-	row("Microsoft Graph", e.GraphURL()+"/v1.0/me", "")
-	row("Resource Manager", e.ARMURL()+"/subscriptions?api-version=2022-12-01", "")
-	if e.controlURL != "" {
-		row("Controls", e.controlURL, "")
-	}
-	b.WriteString("</table>\n</html>\n")
+	b.WriteString("</html>\n")
 	_, _ = w.Write([]byte(b.String()))
 }
