@@ -1,0 +1,264 @@
+// Package cli is the command line of fob as a function: [Run] gets arguments,
+// environment and streams, and returns the exit status. cmd/fob calls it with
+// those of the process.
+//
+// One file holds one command. What commands share lies in settings.go (where
+// values come from), client.go (what is built of them), report.go (how errors
+// become words, and nowhere else) and help.go.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Env is everything that a command gets from outside. Stdin, Stdout and Stderr
+// must be set.
+type Env struct {
+	// Args are the arguments without the name of the program.
+	Args []string
+	// Environ is the environment, as os.Environ returns it.
+	Environ []string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	// Open shows a page in the user's browser. Nil means the system's way.
+	Open func(ctx context.Context, page string) error
+}
+
+// The exit status of every command.
+const (
+	StatusDone        = 0
+	StatusFailed      = 1
+	StatusUsage       = 2   // wrong usage
+	StatusInteraction = 3   // a person must sign in
+	StatusRefused     = 4   // credential, consent, permission, policy
+	StatusUnavailable = 5   // not reachable or throttled; a retry makes sense
+	StatusInterrupted = 130 // by Ctrl-C
+)
+
+// invocation is one run of the program.
+type invocation struct {
+	Env
+	flags flags
+	// argvSecret is the flag that was given a secret as its value.
+	argvSecret string
+	// command is the path of the command that runs, "fob token".
+	command string
+	// settings are what the command resolved, for the report.
+	settings *settings
+	// status is the exit status of a command that ran another program.
+	status int
+}
+
+// Run runs one command and returns its exit status. It reads nothing but env
+// and the files that it names.
+func Run(ctx context.Context, env Env) int {
+	inv := &invocation{Env: env}
+	root := inv.root()
+	root.SetArgs(slices.Clone(env.Args))
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	command, err := root.ExecuteContextC(ctx)
+	if inv.command == "" && command != nil {
+		inv.command = command.CommandPath()
+	}
+	if inv.argvSecret != "" {
+		// Before any other complaint: the others may be about its value.
+		err = secretOnCommandLine(inv.argvSecret)
+	}
+	switch {
+	case err == nil:
+		return inv.status
+	case errors.Is(err, syscall.EPIPE):
+		return StatusFailed // whoever read the output has gone; nobody to tell
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return StatusInterrupted
+	}
+	r := inv.describe(err)
+	r.write(inv)
+	return r.status
+}
+
+// root builds the command tree.
+func (inv *invocation) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fob",
+		Short: "Get, keep, renew and use Microsoft Entra ID tokens",
+		Long: "fob gets, keeps, renews, explains and uses Microsoft Entra ID tokens.\n" +
+			"It brings an emulator of Entra ID and Microsoft Graph, so that everything\n" +
+			"can be tried with no tenant and no network.",
+		Example: "fob tour                        # every flow, shown and explained\n" +
+			"fob emulator run -- fob token   # a token from the emulator\n" +
+			"fob explain AADSTS700016        # what an error means",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(
+		inv.tourCommand(), inv.loginCommand(), inv.logoutCommand(), inv.accountsCommand(),
+		inv.tokenCommand(), inv.headerCommand(), inv.getCommand(),
+		inv.explainCommand(), inv.emulatorCommand(), inv.versionCommand(), inv.completionCommand(),
+	)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: func(cmd *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return unknownCommand(root, strings.Join(args, " "))
+		}
+		return about.Help()
+	}})
+	root.SetHelpFunc(inv.help)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { inv.help(cmd, nil); return nil })
+	root.SetFlagErrorFunc(inv.flagError)
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		switch name { // the words that people bring from other tools
+		case "tenant-id":
+			name = "tenant"
+		case "app-id":
+			name = "client-id"
+		}
+		return pflag.NormalizedName(name)
+	})
+	return root
+}
+
+// running is called by every command first.
+func (inv *invocation) running(cmd *cobra.Command) {
+	inv.command = cmd.CommandPath()
+}
+
+// command fills in what all commands have in common.
+func (inv *invocation) define(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.DisableFlagsInUseLine = true
+	if cmd.Args == nil {
+		cmd.Args = noArguments
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		inv.running(cmd)
+		if inv.argvSecret != "" {
+			return secretOnCommandLine(inv.argvSecret)
+		}
+		return run(cmd, args)
+	}
+	inv.refuseSecretFlags(cmd.Flags())
+	return cmd
+}
+
+// noArguments refuses arguments without repeating them: one may be a secret
+// that went astray.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &problem{status: StatusUsage, text: "\"" + cmd.CommandPath() + "\" takes flags only, but got an argument",
+		try: cmd.CommandPath() + " --help"}
+}
+
+func unknownCommand(parent *cobra.Command, name string) error {
+	p := &problem{status: StatusUsage, text: "there is no command " + quoted(name), try: parent.CommandPath() + " --help"}
+	parent.SuggestionsMinimumDistance = 2
+	if near := parent.SuggestionsFor(name); len(near) > 0 {
+		p.fix = "perhaps " + strings.Join(near, " or ") + " was meant"
+		p.try = parent.CommandPath() + " " + near[0]
+	}
+	return p
+}
+
+// flagError words what pflag says, without the values in it.
+func (inv *invocation) flagError(cmd *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	inv.running(cmd)
+	p := &problem{status: StatusUsage, text: err.Error(), try: cmd.CommandPath() + " --help"}
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		p.text = "there is no flag -" + unknown.GetSpecifiedName()
+	case errors.As(err, &unknown):
+		p.text = "there is no flag --" + unknown.GetSpecifiedName()
+		if near := nearFlag(cmd, unknown.GetSpecifiedName()); near != "" {
+			p.fix = "perhaps --" + near + " was meant"
+		}
+	case errors.As(err, &invalid):
+		p.text = "--" + invalid.GetFlag().Name + " wants " + wantedValue(invalid.GetFlag()) + ", not " + quoted(invalid.GetValue())
+	}
+	return p
+}
+
+func wantedValue(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "duration":
+		return "a span like 90s, 5m or 1h"
+	case "int":
+		return "a number"
+	case "bool":
+		return "true or false"
+	}
+	return f.Value.Type()
+}
+
+// nearFlag finds the flag that was probably meant.
+func nearFlag(cmd *cobra.Command, name string) string {
+	best, distance := "", 3
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := editDistance(f.Name, name); !f.Hidden && d < distance {
+			best, distance = f.Name, d
+		}
+	})
+	return best
+}
+
+// editDistance is the number of letters to change, add or remove between a and
+// b (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := last
+			if a[i] != b[j] {
+				cost++
+			}
+			last = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// getenv returns a variable of the environment; the last definition counts.
+func (inv *invocation) getenv(name string) string {
+	for i := len(inv.Environ) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(inv.Environ[i], name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// FromProcess returns the environment of this process.
+func FromProcess() Env {
+	return Env{Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+}

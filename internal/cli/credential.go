@@ -1,0 +1,294 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+
+	"github.com/fobauth/fob"
+)
+
+const (
+	maxSecretFile      = 64 << 10 // more than any secret or token
+	maxCertificateFile = 1 << 20
+)
+
+// argvSecrets are flags that other tools have and that take a secret as their
+// value, with what to use here.
+var argvSecrets = []struct{ name, instead string }{
+	{"client-secret", "--client-secret-file"}, {"secret", "--client-secret-file"},
+	{"password", "--client-secret-file"},
+	{"certificate-password", "--certificate-password-file"},
+	{"refresh-token", "--refresh-token-file"},
+	{"federated-token", "--federated-token-file"},
+	{"client-assertion", "--federated-token-file"},
+	{"access-token", ""},
+}
+
+// refuseSecretFlags adds hidden flags that catch secrets on the command line.
+func (inv *invocation) refuseSecretFlags(fs *pflag.FlagSet) {
+	for _, s := range argvSecrets {
+		if fs.Lookup(s.name) == nil {
+			fs.Var(&argvSecret{inv, s.name}, s.name, "refused")
+			fs.Lookup(s.name).Hidden = true
+		}
+	}
+}
+
+// argvSecret notes that it was given, and forgets its value at once. It does
+// not fail: pflag would repeat the value in its error.
+type argvSecret struct {
+	inv  *invocation
+	name string
+}
+
+func (a *argvSecret) Set(string) error { a.inv.argvSecret = a.name; return nil }
+func (a *argvSecret) String() string   { return "" }
+func (a *argvSecret) Type() string     { return "secret" }
+
+// secretOnCommandLine says what to do instead.
+func secretOnCommandLine(name string) error {
+	p := &problem{status: StatusUsage, text: "--" + name + " is refused: a secret on the command line is shown to every process and kept in the shell's history",
+		fix: "renew it, because it is in the history now, and then give it in a file or on stdin"}
+	for _, s := range argvSecrets {
+		switch {
+		case s.name != name:
+		case s.instead == "":
+			p.fix = "fob gets access tokens and does not take them; this one is good until it expires, so clear the history"
+		case s.instead == "--client-secret-file":
+			p.fix += "; the environment variable AZURE_CLIENT_SECRET works too"
+			p.try = "fob token --client-secret-file -   # and paste it"
+		case s.instead == "--refresh-token-file":
+			p.fix = "sign out everywhere to make it worthless, because it is in the history now, and then give a new one in a file or on stdin"
+			p.try = "fob login --refresh-token-file -   # and paste it"
+		default:
+			p.try = "fob token " + s.instead + " FILE"
+		}
+	}
+	return p
+}
+
+// offer is a credential that was given somewhere.
+type offer struct {
+	kind string // "client secret"
+	from string // the flag or variable
+	load func() (fob.Credential, error)
+}
+
+// resolveCredential finds the credential, and a refresh token if one is given.
+// Flags win over AZURE_ variables, these over ARM_ variables; two different
+// credentials on one level contradict each other.
+func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
+	f := &inv.flags
+	if f.refreshTokenFile != "" {
+		token, err := inv.secretFile(s, "--refresh-token-file", f.refreshTokenFile)
+		if err != nil {
+			return err
+		}
+		s.refreshToken, s.refreshFrom = token, "--refresh-token-file"
+	}
+	if groups&credentialFlags == 0 {
+		return nil
+	}
+	var byFlag []offer
+	if f.secretFile != "" {
+		byFlag = append(byFlag, offer{"client secret", "--client-secret-file", func() (fob.Credential, error) {
+			s.secretFile = f.secretFile
+			secret, err := inv.secretFile(s, "--client-secret-file", f.secretFile)
+			return fob.ClientSecret{Secret: secret}, err
+		}})
+	}
+	if f.certificate != "" {
+		byFlag = append(byFlag, offer{"certificate", "--certificate", func() (fob.Credential, error) {
+			return inv.certificate(s, "--certificate", f.certificate)
+		}})
+	}
+	if f.federatedTokenFile != "" {
+		byFlag = append(byFlag, offer{"federated token", "--federated-token-file", func() (fob.Credential, error) {
+			return fob.AssertionFile(f.federatedTokenFile), nil
+		}})
+	}
+	for _, offers := range [][]offer{
+		byFlag,
+		inv.credentialVariables(s, "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"),
+		inv.credentialVariables(s, "ARM_CLIENT_SECRET", "ARM_CLIENT_CERTIFICATE_PATH", "ARM_OIDC_TOKEN_FILE_PATH"),
+	} {
+		switch {
+		case len(offers) == 0:
+			continue
+		case len(offers) > 1:
+			return &problem{status: StatusUsage, text: "both " + offers[0].from + " and " + offers[1].from + " are given, and an app signs in with one credential",
+				fix: "leave one of them out"}
+		case !s.refreshToken.IsZero() && offers[0].from[0] != '-':
+			// A refresh token of a public client: the variables are about
+			// another app, unless they name the same client.
+			if s.clientID.from == "--client-id" {
+				inv.tell("%s is not used: the refresh token is of the client that --client-id names", offers[0].from)
+				return nil
+			}
+		}
+		credential, err := offers[0].load()
+		if err != nil {
+			return err
+		}
+		s.credential, s.credentialFrom = credential, offers[0].from
+		break
+	}
+	return inv.checkCredentialFlags(s)
+}
+
+// checkCredentialFlags refuses flags that would have no effect.
+func (inv *invocation) checkCredentialFlags(s *settings) error {
+	f := &inv.flags
+	if _, ok := s.credential.(*fob.Certificate); ok {
+		return nil
+	}
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{
+		{"--certificate-password-file", f.certificatePassword != ""}, {"--certificate-thumbprint", f.certificateThumbprint != ""},
+		{"--assertion-algorithm", f.assertionAlgorithm != ""}, {"--send-certificate-chain", f.sendChain},
+	} {
+		if flag.given {
+			return &problem{status: StatusUsage, text: flag.name + " is about a certificate, and none is given", fix: "add --certificate FILE (PEM or PFX)"}
+		}
+	}
+	return nil
+}
+
+func (inv *invocation) credentialVariables(s *settings, secret, certificate, federated string) []offer {
+	var offers []offer
+	if v := inv.variable(s, secret); v.text != "" {
+		offers = append(offers, offer{"client secret", secret, func() (fob.Credential, error) {
+			text, err := inv.cleanSecret(secret, []byte(v.text))
+			return fob.ClientSecret{Secret: text}, err
+		}})
+	}
+	if v := inv.variable(s, certificate); v.text != "" {
+		offers = append(offers, offer{"certificate", certificate, func() (fob.Credential, error) {
+			return inv.certificate(s, certificate, v.text)
+		}})
+	}
+	if v := inv.variable(s, federated); v.text != "" {
+		offers = append(offers, offer{"federated token", federated, func() (fob.Credential, error) {
+			return fob.AssertionFile(v.text), nil
+		}})
+	}
+	return offers
+}
+
+// certificate reads a certificate with its key.
+func (inv *invocation) certificate(s *settings, from, path string) (*fob.Certificate, error) {
+	data, err := readBounded(path, maxCertificateFile)
+	if err != nil {
+		return nil, &problem{status: StatusUsage, text: "reading the certificate of " + from, err: err}
+	}
+	var password fob.Secret
+	switch family, _, _ := strings.Cut(from, "_"); {
+	case inv.flags.certificatePassword != "":
+		if password, err = inv.secretFile(s, "--certificate-password-file", inv.flags.certificatePassword); err != nil {
+			return nil, err
+		}
+	case family == "ARM":
+		password = fob.NewSecret(inv.getenv("ARM_CLIENT_CERTIFICATE_PASSWORD"))
+	default:
+		password = fob.NewSecret(inv.getenv("AZURE_CLIENT_CERTIFICATE_PASSWORD"))
+	}
+	certificate, err := fob.ParseCertificate(data, password)
+	if err != nil {
+		return nil, &problem{status: StatusUsage, text: from + " " + path, err: err}
+	}
+	if want := inv.flags.certificateThumbprint; want != "" {
+		sum1, sum256 := sha1.Sum(certificate.Leaf.Raw), sha256.Sum256(certificate.Leaf.Raw)
+		got := strings.ToLower(strings.NewReplacer(":", "", " ", "").Replace(want))
+		if got != hex.EncodeToString(sum1[:]) && got != hex.EncodeToString(sum256[:]) {
+			return nil, &problem{status: StatusUsage, text: fmt.Sprintf("the certificate in %s has the thumbprint %X, not the one of --certificate-thumbprint", path, sum1)}
+		}
+	}
+	switch certificate.Algorithm = strings.ToUpper(inv.flags.assertionAlgorithm); certificate.Algorithm {
+	case "", "PS256", "RS256":
+	default:
+		return nil, &problem{status: StatusUsage, text: "--assertion-algorithm " + quoted(inv.flags.assertionAlgorithm) + " is neither PS256 nor RS256"}
+	}
+	certificate.SendChain = inv.flags.sendChain || truthy(inv.getenv("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"))
+	return certificate, nil
+}
+
+// secretFile reads a secret from a file, or from stdin for "-".
+func (inv *invocation) secretFile(s *settings, flag, path string) (fob.Secret, error) {
+	var data []byte
+	var err error
+	if path == "-" {
+		if s.usedStdin != "" {
+			return fob.Secret{}, &problem{status: StatusUsage, text: s.usedStdin + " and " + flag + " cannot both read stdin", fix: "put one of them into a file"}
+		}
+		s.usedStdin = flag
+		data, err = inv.readStdinSecret(flag)
+	} else {
+		data, err = readBounded(path, maxSecretFile)
+	}
+	if err != nil {
+		return fob.Secret{}, &problem{status: StatusUsage, text: "reading " + flag, err: err}
+	}
+	return inv.cleanSecret(flag, data)
+}
+
+// cleanSecret removes what editors and shells add to a secret, and says so
+// where it is not a matter of course.
+func (inv *invocation) cleanSecret(from string, data []byte) (fob.Secret, error) {
+	if rest, found := bytes.CutPrefix(data, []byte("\ufeff")); found {
+		inv.note("%s begins with a byte order mark, which is left out", from)
+		data = rest
+	}
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return fob.Secret{}, &problem{status: StatusUsage, text: from + " is written in UTF-16, as Windows PowerShell's > does",
+			fix: "write it as text without a byte order mark: Set-Content -NoNewline -Encoding ascii"}
+	}
+	data = bytes.TrimRight(data, "\r\n")
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return fob.Secret{}, &problem{status: StatusUsage, text: from + " is empty", cause: "the variable or the command that should have written it gave nothing"}
+	case bytes.ContainsAny(data, "\r\n"):
+		return fob.Secret{}, &problem{status: StatusUsage, text: from + " has more than one line; it should hold the secret and nothing else"}
+	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
+		return fob.Secret{}, &problem{status: StatusUsage, text: from + " is not text"}
+	}
+	if isGUID(string(data)) && !strings.Contains(from, "password") && !strings.Contains(from, "refresh") {
+		inv.note("the value of %s looks like an id; Entra shows the secret's id beside its value, and wants the value", from)
+	}
+	return fob.NewSecret(string(data)), nil
+}
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory", path)
+	}
+	return readAtMost(f, path, limit)
+}
+
+func readAtMost(r io.Reader, name string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(data)) > limit:
+		return nil, errors.New(name + " has more than " + fmt.Sprint(limit>>10) + " KiB; it cannot be what was meant")
+	}
+	return data, nil
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/store/filestore"
+)
+
+func (inv *invocation) logoutCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "logout [flags]", Short: "Forget a sign-in",
+		Long: "Forgets a sign-in: its refresh token and its access tokens are removed from the\n" +
+			"store. Tokens that were handed out stay valid until they expire; an\n" +
+			"administrator can revoke the sessions of a user. --all forgets everything that\n" +
+			"is stored, also the tokens of apps.",
+		Example: "fob logout\nfob logout --account ada@contoso.com\nfob logout --all",
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "forget everything that is stored")
+	inv.outputFlag(cmd.Flags(), "text", "json")
+	inv.sharedFlags(cmd.Flags(), whoFlags|storeFlags)
+	return inv.define(cmd, func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		s := &settings{authorityFrom: "default"}
+		inv.settings = s
+		if err := inv.resolveCacheDir(s); err != nil {
+			return err
+		}
+		if all {
+			if inv.flags.account != "" || inv.flags.tenant != "" || inv.flags.clientID != "" {
+				return &problem{status: StatusUsage, text: "--all forgets everything; it goes with no account, tenant or client"}
+			}
+			return inv.forgetAll(ctx, s)
+		}
+		s.tenant, s.clientID = value{inv.flags.tenant, "--tenant"}, value{inv.flags.clientID, "--client-id"}
+		known, err := inv.signedIn(ctx, s)
+		switch {
+		case err != nil:
+			return err
+		case known == nil:
+			return &problem{status: StatusFailed, text: "no such account is signed in", try: "fob accounts"}
+		}
+		store, err := filestore.Open(storeDir(s))
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		c := &fob.Client{Authority: fob.Authority{Host: known.Authority}, ID: known.ClientID, Store: store, Warn: inv.warn}
+		gone, err := c.SignOut(ctx, known.Account.ID)
+		if err != nil {
+			return err
+		}
+		return inv.told(struct {
+			Forgotten string `json:"forgotten"`
+		}{or(gone.Username, gone.ID)}, "forgot "+or(gone.Username, gone.ID))
+	})
+}
+
+// forgetAll clears the store, also one whose records cannot be read.
+func (inv *invocation) forgetAll(ctx context.Context, s *settings) error {
+	if err := filestore.Clear(ctx, storeDir(s)); err != nil {
+		return err
+	}
+	return inv.told(struct {
+		Forgotten string `json:"forgotten"`
+	}{"all"}, "forgot everything in "+storeDir(s))
+}
+
+// told prints the outcome of a command that did something.
+func (inv *invocation) told(form any, words ...string) error {
+	if inv.flags.output == "json" {
+		return inv.printJSON(form)
+	}
+	return inv.print(oneLine(strings.Join(words, " ")) + "\n")
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// oneLine makes a text harmless for a terminal: control characters, line
+// breaks and marks that change the direction of writing become spaces.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// unprintable reports whether a terminal would act on r instead of showing it.
+func unprintable(r rune) bool {
+	return r < 0x20 || 0x7f <= r && r <= 0x9f || r == 0x061c || r == utf8.RuneError ||
+		0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f ||
+		r == 0xfeff || 0xfff9 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe007f
+}
+
+// quoted puts a value of the user into a sentence, bounded in length.
+func quoted(s string) string {
+	s = oneLine(s)
+	if utf8.RuneCountInString(s) > 60 {
+		s = string([]rune(s)[:60]) + "…"
+	}
+	return `"` + s + `"`
+}
+
+// displayWidth is how many columns s takes. Our own texts have no wide
+// characters; names of people may, and then a column more does no harm.
+func displayWidth(s string) int { return utf8.RuneCountInString(s) }
+
+// hang breaks text into lines of at most width columns, the first of which
+// begins at column indent, as the others then do. A width of 0 means no end.
+func hang(text string, indent, width int) string {
+	if width == 0 || indent+displayWidth(text) <= width {
+		return text
+	}
+	var b strings.Builder
+	column := indent
+	for i, word := range strings.Fields(text) {
+		switch w := displayWidth(word); {
+		case i == 0:
+			column += w
+		case column+1+w > width:
+			b.WriteByte('\n')
+			b.WriteString(strings.Repeat(" ", indent))
+			column = indent + w
+		default:
+			b.WriteByte(' ')
+			column += 1 + w
+		}
+		b.WriteString(word)
+	}
+	return b.String()
+}
