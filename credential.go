@@ -3,6 +3,7 @@ package fob
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/cryptosigner"
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 	"software.sslmate.com/src/go-pkcs12"
@@ -106,17 +105,20 @@ func (c *Certificate) Assertion(clientID, audience string, now time.Time) (Secre
 	if err := matches(c.Leaf, c.Key); err != nil {
 		return Secret{}, err
 	}
-	options := (&jose.SignerOptions{}).WithType("JWT")
-	var algorithm jose.SignatureAlgorithm
+	header := map[string]any{"typ": "JWT"}
+	var options crypto.SignerOpts
 	switch c.Algorithm {
 	case "", "PS256":
-		algorithm = jose.PS256
 		sum := sha256.Sum256(c.Leaf.Raw)
-		options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
+		header["alg"], header["x5t#S256"] = "PS256", base64.RawURLEncoding.EncodeToString(sum[:])
+		// RFC 7518 section 3.5 fixes the length of the salt; the longest that
+		// fits, which signers choose when they are left alone, does not verify
+		// everywhere.
+		options = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 	case "RS256":
-		algorithm = jose.RS256
 		sum := sha1.Sum(c.Leaf.Raw)
-		options.WithHeader("x5t", base64.RawURLEncoding.EncodeToString(sum[:]))
+		header["alg"], header["x5t"] = "RS256", base64.RawURLEncoding.EncodeToString(sum[:])
+		options = crypto.SHA256
 	default:
 		return Secret{}, fmt.Errorf("assertion algorithm %q is not PS256 or RS256", clean(c.Algorithm))
 	}
@@ -125,25 +127,27 @@ func (c *Certificate) Assertion(clientID, audience string, now time.Time) (Secre
 		for _, cert := range c.Intermediates {
 			chain = append(chain, base64.StdEncoding.EncodeToString(cert.Raw))
 		}
-		options.WithHeader("x5c", chain)
+		header["x5c"] = chain
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: cryptosigner.Opaque(c.Key)}, options)
-	if err != nil {
-		return Secret{}, fmt.Errorf("preparing the client assertion: %w", err)
-	}
-	payload, err := json.Marshal(map[string]any{
+	payload := map[string]any{
 		"aud": audience, "iss": clientID, "sub": clientID, "jti": uuid.NewString(),
 		"nbf": now.Unix(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
-	}, json.Deterministic(true))
-	if err != nil {
-		return Secret{}, err
 	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return Secret{}, fmt.Errorf("signing the client assertion: %w", err)
+	var parts [2]string
+	for i, part := range []any{header, payload} {
+		text, err := json.Marshal(part, json.Deterministic(true))
+		if err != nil {
+			return Secret{}, err
+		}
+		parts[i] = base64.RawURLEncoding.EncodeToString(text)
 	}
-	text, err := signed.CompactSerialize()
-	return NewSecret(text), err
+	signed := parts[0] + "." + parts[1]
+	sum := sha256.Sum256([]byte(signed))
+	signature, err := c.Key.Sign(rand.Reader, sum[:], options)
+	if err != nil {
+		return Secret{}, fmt.Errorf("signing the client assertion with %s: %w", header["alg"], err)
+	}
+	return NewSecret(signed + "." + base64.RawURLEncoding.EncodeToString(signature)), nil
 }
 
 // matches reports why key cannot sign for cert.

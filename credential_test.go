@@ -2,6 +2,7 @@ package fob
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -172,6 +174,14 @@ func TestAnAssertionIsWhatEntraDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if test.want == jose.PS256 {
+			// Libraries verify any length of the salt, Entra does not have to.
+			text, encoded := assertion.Reveal()[:strings.LastIndex(assertion.Reveal(), ".")], assertion.Reveal()[strings.LastIndex(assertion.Reveal(), ".")+1:]
+			sum, signature := sha256.Sum256([]byte(text)), must(base64.RawURLEncoding.DecodeString(encoded))
+			if err := rsa.VerifyPSS(&key.PublicKey, crypto.SHA256, sum[:], signature, &rsa.PSSOptions{SaltLength: sha256.Size}); err != nil {
+				t.Errorf("the salt is not as long as the hash: %v", err)
+			}
+		}
 		var header map[string]any
 		part, _, _ := strings.Cut(assertion.Reveal(), ".")
 		raw, _ := base64.RawURLEncoding.DecodeString(part)
@@ -194,6 +204,39 @@ func TestAnAssertionIsWhatEntraDocuments(t *testing.T) {
 		if claims.Aud != "https://login.example/t/oauth2/v2.0/token" || claims.Iss != "client-id" || claims.Sub != "client-id" || claims.Jti == "" ||
 			claims.Nbf != now.Unix() || claims.Exp != now.Unix()+600 {
 			t.Errorf("%s: claims %+v", test.want, claims)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// hardware is a key that lets itself be used and not be seen.
+type hardware struct{ key *rsa.PrivateKey }
+
+func (h hardware) Public() crypto.PublicKey { return h.key.Public() }
+func (h hardware) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	return h.key.Sign(r, digest, o)
+}
+
+func TestAnySignerCanBeTheKey(t *testing.T) {
+	key := testKey()
+	for _, algorithm := range []string{"PS256", "RS256"} {
+		c := &Certificate{Leaf: selfSigned(t, key.Public(), key), Key: hardware{key}, Algorithm: algorithm}
+		assertion, err := c.Assertion("id", "aud", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := jose.ParseSignedCompact(assertion.Reveal(), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(algorithm)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := signed.Verify(key.Public()); err != nil {
+			t.Errorf("%s: %v", algorithm, err)
 		}
 	}
 }
