@@ -276,8 +276,9 @@ func (e *Emulator) newTransport(pool *x509.CertPool) *http.Transport {
 		ours[strings.ToLower(name)] = true
 	}
 	target := e.address
-	if host, port, _ := net.SplitHostPort(target); net.ParseIP(host).IsUnspecified() {
-		target = net.JoinHostPort("127.0.0.1", port)
+	ourHost, ourPort, _ := net.SplitHostPort(target)
+	if net.ParseIP(ourHost).IsUnspecified() {
+		target = net.JoinHostPort("127.0.0.1", ourPort)
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	return &http.Transport{
@@ -285,8 +286,9 @@ func (e *Emulator) newTransport(pool *x509.CertPool) *http.Transport {
 		ForceAttemptHTTP2: true,
 		IdleConnTimeout:   30 * time.Second,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if host, _, err := net.SplitHostPort(address); err == nil && ours[strings.ToLower(host)] {
-				address = target
+			host, port, err := net.SplitHostPort(address)
+			if err == nil && ours[strings.ToLower(host)] && (host != "localhost" || port == ourPort) {
+				address = target // not what else this machine serves: an app waiting for its answer
 			}
 			return dialer.DialContext(ctx, network, address)
 		},

@@ -1,0 +1,29 @@
+module github.com/fobauth/fob/interop
+
+go 1.26.8
+
+replace github.com/fobauth/fob => ../
+
+require (
+	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.24.0 // the pipeline of azidentity's users, claims challenges included
+	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0 // Microsoft's credentials for Go, judged against the emulator
+	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // MSAL for Go, judged against the emulator
+	github.com/coreos/go-oidc/v3 v3.21.0 // a strict reader of discovery, keys and ID tokens
+	github.com/fobauth/fob v0.0.0-00010101000000-000000000000 // the emulator
+	github.com/golang-jwt/jwt/v5 v5.3.1 // checks access tokens as an API would, and signs those of another issuer
+	golang.org/x/net v0.62.0 // reads the sign-in pages
+	golang.org/x/oauth2 v0.37.0 // the OAuth client of most Go programs
+)
+
+require (
+	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
+	github.com/gofrs/flock v0.13.1 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/kylelemons/godebug v1.1.0 // indirect
+	github.com/pkg/browser v0.0.0-20240102092130-5ac0b6a4141c // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
