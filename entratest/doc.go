@@ -30,6 +30,33 @@
 // [Emulator.AddCertificate] add what a test needs besides; a world file
 // (Config.WorldFile) describes whole tenants. Ids are the same in every run.
 //
+// A world file extends the default world, or replaces it:
+//
+//	replace = true                      # begin with nothing but Microsoft's own apps
+//
+//	[[tenant]]
+//	name = "Contoso"                    # ids may be left out: they are made from the names
+//	domains = ["contoso.example"]
+//
+//	[[user]]
+//	upn = "mira@contoso.example"        # the domain says the tenant
+//	password = "mira-password-1"
+//	roles = ["Global Administrator"]
+//
+//	[[group]]
+//	name = "Readers"
+//	members = ["mira@contoso.example"]
+//
+//	[[app]]
+//	id = "11111111-0000-4000-8000-000000000001"
+//	name = "nightly job"
+//	secret = [{ value = "nightly-secret" }]
+//	certificates = ["nightly.pem"]      # beside the world file
+//	granted."https://graph.microsoft.com" = ["User.Read.All"]
+//
+// An entry with the id or name of something that exists changes it. A word that
+// is not known is an error that names its line.
+//
 // # Making things happen
 //
 // Nothing misbehaves unless it is told to. [Emulator.Fail] makes requests fail

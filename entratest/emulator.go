@@ -119,16 +119,18 @@ func (e *Emulator) open(cfg Config) error {
 	}
 	e.cfg = cfg
 	e.world = directory.Default()
-	text, dir := cfg.World, "."
+	text, dir, what := cfg.World, ".", "world"
 	if cfg.WorldFile != "" {
 		var err error
 		if text, err = os.ReadFile(cfg.WorldFile); err != nil {
 			return fmt.Errorf("reading the world file: %w", err)
 		}
-		dir = filepath.Dir(cfg.WorldFile)
+		dir, what = filepath.Dir(cfg.WorldFile), "world file "+cfg.WorldFile
 	}
 	if text != nil {
-		return fmt.Errorf("world file in %s: not read yet", dir)
+		if err := directory.Load(e.world, text, dir); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 	}
 	service := sts.Config{World: e.world, BaseURL: cfg.AuthorityURL, GraphURL: cfg.GraphURL, ARMURL: cfg.ARMURL,
 		DeviceInterval: int(cfg.DeviceInterval / time.Second), TokenLifetime: cfg.TokenLifetime}

@@ -2,9 +2,12 @@ package entratest_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -12,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"math/big"
@@ -296,6 +300,13 @@ func TestNamesOfOnesOwnAreToldApartByHost(t *testing.T) {
 	}
 }
 
+func TestANameOfOnesOwnMayBeginLikeMicrosofts(t *testing.T) {
+	e := entratest.New(t, func(cfg *entratest.Config) { cfg.AuthorityURL = "https://graph.corp.test:8443" })
+	if a := get(t, e, e.GraphURL()+"/v1.0/users", appToken(t, e)); a.status != 200 {
+		t.Errorf("got %d %s", a.status, a.text)
+	}
+}
+
 func TestAnAddressThatOthersReachIsRefused(t *testing.T) {
 	for _, address := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:443", "example.com:443"} {
 		e, err := entratest.Start(entratest.Config{Listen: address})
@@ -331,6 +342,7 @@ func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
 		"DeviceInterval":     {DeviceInterval: time.Millisecond},
 		"TokenLifetime":      {TokenLifetime: -time.Second},
 		"not a host name":    {Impersonate: []string{"https://login.microsoftonline.com"}},
+		"world file":         {WorldFile: "entratest_test.go"},
 		"no-such-file":       {WorldFile: "no-such-file.toml"},
 		"reading TLSCert":    {TLSCert: "no-such.pem", TLSKey: "no-such.pem"},
 		"control server":     {ControlListen: "127.0.0.1:99999"},
@@ -731,6 +743,92 @@ func TestWhatIsAddedToTheWorldCanSignIn(t *testing.T) {
 	}
 	if a := get(t, e, e.GraphURL()+"/v1.0/me", dee); a.status != 404 {
 		t.Errorf("/me of a removed user: %d", a.status)
+	}
+}
+
+func TestAnAssertionOfAnIssuerThatWasAddedIsGood(t *testing.T) {
+	e := entratest.New(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	keys := `{"keys":[{"kty":"RSA","kid":"k","alg":"RS256","use":"sig","n":"` + b64(key.N.Bytes()) + `","e":"AQAB"}]}`
+	if err := e.AddFederatedCredential(entratest.DaemonClientID, entratest.FederatedCredential{Issuer: "https://ci.example", Subject: "job:1", Keys: []byte(keys)}); err != nil {
+		t.Fatal(err)
+	}
+	claims := fmt.Sprintf(`{"iss":"https://ci.example","sub":"job:1","aud":"api://AzureADTokenExchange","iat":%d,"nbf":%[1]d,"exp":%d}`, e.Now().Unix(), e.Now().Unix()+300)
+	signed := b64([]byte(`{"alg":"RS256","typ":"JWT","kid":"k"}`)) + "." + b64([]byte(claims))
+	digest := sha256.Sum256([]byte(signed))
+	sig, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := daemonForm()
+	form.Del("client_secret")
+	form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+	form.Set("client_assertion", signed+"."+b64(sig))
+	if a := post(t, e, tokenURL(e), form); a.status != 200 {
+		t.Errorf("got %d %s", a.status, a.text)
+	}
+	if err := e.AddFederatedCredential("nobody", entratest.FederatedCredential{}); err == nil {
+		t.Error("a credential of nobody was accepted")
+	}
+}
+
+const contoso = `
+replace = true
+
+[[tenant]]
+name = "Contoso"
+domains = ["contoso.example"]
+
+[[user]]
+upn = "mira@contoso.example"
+
+[[app]]
+id = "11111111-0000-4000-8000-000000000001"
+name = "nightly job"
+secret = [{ value = "nightly-secret" }]
+granted."https://graph.microsoft.com" = ["User.Read.All"]
+`
+
+func TestAWorldFileReplacesTheWorld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "world.toml")
+	if err := os.WriteFile(path, []byte(contoso), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, set := range map[string]func(*entratest.Config){
+		"file": func(cfg *entratest.Config) { cfg.WorldFile = path },
+		"text": func(cfg *entratest.Config) { cfg.World = []byte(contoso) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := entratest.New(t, set)
+			token := post(t, e, e.URL()+"/contoso.example/oauth2/v2.0/token", url.Values{"grant_type": {"client_credentials"},
+				"client_id": {"11111111-0000-4000-8000-000000000001"}, "client_secret": {"nightly-secret"}, "scope": {e.GraphURL() + "/.default"}}).str("access_token")
+			a := get(t, e, e.GraphURL()+"/v1.0/users?$select=userPrincipalName", token)
+			if _, value, _ := strings.Cut(a.text, `"value":`); value != `[{"userPrincipalName":"mira@contoso.example"}]}` {
+				t.Errorf("users: %s", a.text)
+			}
+			if e.TenantID() == entratest.TenantID || e.TenantID() == "" {
+				t.Errorf("TenantID %q", e.TenantID())
+			}
+			env, err := e.Env()
+			if err != nil || slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "AZURE_CLIENT_ID=") }) {
+				t.Errorf("the environment names an app that is not there: %v %v", env, err)
+			}
+		})
+	}
+}
+
+func TestAMistakeInAWorldFileNamesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "world.toml")
+	if err := os.WriteFile(path, []byte("[[usr]]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := entratest.Start(entratest.Config{WorldFile: path})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "usr") {
+		t.Errorf("got %v", err)
 	}
 }
 

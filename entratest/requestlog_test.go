@@ -12,11 +12,11 @@ import (
 
 func TestTheLogKeepsTheLastRequestsInOrder(t *testing.T) {
 	var l requestLog
-	for i := range logSize + 5 {
+	for i := range 2*logSize + 5 {
 		l.add(Request{Path: fmt.Sprint(i)})
 	}
 	all := l.all()
-	if len(all) != logSize || all[0].Path != "5" || all[logSize-1].Path != fmt.Sprint(logSize+4) {
+	if len(all) != logSize || all[0].Path != fmt.Sprint(logSize+5) || all[logSize-1].Path != fmt.Sprint(2*logSize+4) {
 		t.Errorf("%d requests, from %s to %s", len(all), all[0].Path, all[len(all)-1].Path)
 	}
 }

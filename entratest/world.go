@@ -135,6 +135,14 @@ type App struct {
 type FederatedCredential struct {
 	Issuer, Subject string
 	Audience        string // empty: api://AzureADTokenExchange
+	Keys            []byte // the issuer's keys, a JWK set; empty: asked of the issuer, which must then be on loopback
+}
+
+func (f FederatedCredential) named(name string) directory.FederatedCredential {
+	if f.Audience == "" {
+		f.Audience = "api://AzureADTokenExchange"
+	}
+	return directory.FederatedCredential{Name: name, Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience, Keys: slices.Clone(f.Keys)}
 }
 
 // AddApp adds an app, or replaces the one with the same client id. It returns
@@ -160,10 +168,7 @@ func (e *Emulator) AddApp(a App) (App, error) {
 		app.Secrets = append(app.Secrets, directory.AppSecret{ID: derivedID("secret", a.ClientID, s), Value: s})
 	}
 	for i, f := range a.Federated {
-		if f.Audience == "" {
-			f.Audience = "api://AzureADTokenExchange"
-		}
-		app.Federated = append(app.Federated, directory.FederatedCredential{Name: fmt.Sprintf("federated-%d", i+1), Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience})
+		app.Federated = append(app.Federated, f.named(fmt.Sprintf("federated-%d", i+1)))
 	}
 	for _, s := range a.Scopes {
 		app.Scopes = append(app.Scopes, directory.Scope{ID: derivedID("scope", a.ClientID, s), Value: s, Name: s})
@@ -212,6 +217,16 @@ func (e *Emulator) AddSecret(clientID, value string) error {
 		a.Secrets = append(a.Secrets, directory.AppSecret{ID: derivedID("secret", clientID, value), Value: value})
 	}) {
 		return noApp("adding a secret", clientID)
+	}
+	return nil
+}
+
+// AddFederatedCredential makes an app trust one more issuer's assertions.
+func (e *Emulator) AddFederatedCredential(clientID string, f FederatedCredential) error {
+	if !e.world.UpdateApp(clientID, func(a *directory.App) {
+		a.Federated = append(a.Federated, f.named(fmt.Sprintf("federated-%d", len(a.Federated)+1)))
+	}) {
+		return noApp("adding a federated credential", clientID)
 	}
 	return nil
 }

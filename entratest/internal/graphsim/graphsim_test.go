@@ -157,6 +157,7 @@ func TestEveryRefusalHasGraphsStatusCodeAndText(t *testing.T) {
 		{"no permission at all", "GET", "/v1.0/users", app(), 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
 		{"a role that is for another endpoint", "GET", "/v1.0/groups", app("User.Read.All"), 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
 		{"another user with User.Read", "GET", "/v1.0/users/ben@fob.example", ada, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
+		{"another user's groups with User.Read", "GET", "/v1.0/users/ben@fob.example/memberOf", ada, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
 		{"organization without permission", "GET", "/v1.0/organization", app("Group.Read.All"), 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
 		{"a misspelt path", "GET", "/v1.0/userss", all, 400, "BadRequest", "Resource not found for the segment 'userss'."},
 		{"a misspelt relation", "GET", "/v1.0/users/ada@fob.example/memberof/x", all, 400, "BadRequest", "Resource not found for the segment 'x'."},
@@ -234,7 +235,9 @@ func TestMeShowsTheDefaultPropertiesOfTheSignedInUser(t *testing.T) {
 func TestAUserIsFoundUnderEverySpellingOfItsKey(t *testing.T) {
 	f := start(t)
 	f.World.PutUser(&directory.User{ID: "f0b00000-1001-4000-8000-0000000000aa", Tenant: directory.TenantID, UPN: "guest_partner.example#EXT#@fob.example", DisplayName: "O'Guest"})
+	f.World.PutUser(&directory.User{ID: "f0b00000-1001-4000-8000-0000000000ab", Tenant: directory.TenantID, UPN: "o'neil@fob.example"})
 	for path, want := range map[string]string{
+		"/v1.0/users('o''neil@fob.example')":                        "f0b00000-1001-4000-8000-0000000000ab",
 		"/v1.0/users/" + directory.BenID:                            directory.BenID,
 		"/v1.0/users/" + strings.ToUpper(directory.BenID):           directory.BenID,
 		"/v1.0/users/ben@fob.example":                               directory.BenID,
