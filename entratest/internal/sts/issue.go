@@ -139,6 +139,11 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 			c.DirectoryRoles = []string{"0997a1d0-0d1d-4acb-b408-d5ca73121e90"}
 		}
 	} else {
+		if u.SessionsRevoked.Unix() == c.IssuedAt {
+			// The claim has whole seconds: without this, nobody could tell a token
+			// that was issued after a revocation in this second from one before.
+			c.IssuedAt++
+		}
 		c.ObjectID, c.Name, c.Session = u.ID, u.DisplayName, i.by.Session
 		c.Subject = pairwise(i.tenant.ID, u.ID, resource.ClientID)
 		c.Scopes = strings.Join(i.scopes, " ")

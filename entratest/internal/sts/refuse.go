@@ -110,7 +110,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, trac
 	h.Set("X-Ms-Request-Id", trace)
 	h.Set("X-Ms-Ests-Server", "2.1.0.0 - EMULATOR")
 	h.Set("X-Ms-Clitelem", "1,"+strconv.Itoa(code)+",0,,")
-	if correlation != "" {
+	if sentRequestID(r) != "" {
 		h.Set("Client-Request-Id", correlation)
 	}
 	data, err := marshal(body)
@@ -135,15 +135,29 @@ func marshal(v any) ([]byte, error) {
 	return []byte(strings.TrimSuffix(b.String(), "\n")), nil
 }
 
-// correlationID is the client's own id for the request where it sent one, in a
-// header as most do or in the body as MSAL for JavaScript does.
+// correlationID is the client's own id for the request where it sent one, and
+// otherwise a new one.
 func correlationID(r *http.Request) string {
-	for _, id := range []string{r.Header.Get("client-request-id"), r.PostForm.Get("client-request-id"), r.URL.Query().Get("client-request-id")} {
-		if isGUID(id) {
-			return strings.ToLower(id)
-		}
+	if id := sentRequestID(r); id != "" {
+		return id
 	}
 	return newGUID()
+}
+
+// sentRequestID is the id that the client gave the request: in a header, as most
+// do, or in the body, as MSAL for JavaScript does.
+func sentRequestID(r *http.Request) string {
+	id := r.Header.Get("client-request-id")
+	if id == "" {
+		id = r.PostForm.Get("client-request-id")
+	}
+	if id == "" && r.URL.RawQuery != "" {
+		id = r.URL.Query().Get("client-request-id")
+	}
+	if !isGUID(id) {
+		return ""
+	}
+	return strings.ToLower(id)
 }
 
 // newGUID makes a random id.

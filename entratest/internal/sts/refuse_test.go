@@ -373,7 +373,7 @@ func TestARefusalCarriesTheClientsRequestID(t *testing.T) {
 	if a := v.postForm(tokenPath, fields("grant_type", "password", "client-request-id", id)); a.text("correlation_id") != id {
 		t.Errorf("an id in the body is not taken over: %s", a.raw)
 	}
-	if a := v.postForm(tokenPath, fields("grant_type", "password"), "client-request-id", "not a guid"); !guidForm.MatchString(a.text("correlation_id")) {
+	if a := v.postForm(tokenPath, fields("grant_type", "password"), "client-request-id", "not a guid"); !guidForm.MatchString(a.text("correlation_id")) || a.header.Get("Client-Request-Id") != "" {
 		t.Errorf("an id that is no GUID is taken over: %s", a.raw)
 	}
 }

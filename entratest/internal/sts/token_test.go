@@ -288,6 +288,43 @@ func TestARevocationSparesLaterSignIns(t *testing.T) {
 	}
 }
 
+func TestTokensOfTheSecondOfARevocationCanBeToldApart(t *testing.T) {
+	v := serve(t)
+	v.World.SetTime(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
+	before := v.apiToken()
+	if err := v.Revoke("ben@fob.example"); err != nil {
+		t.Fatal(err)
+	}
+	after := v.apiToken()
+	v.obo(before).refusedWith(50173, "invalid_grant", http.StatusBadRequest)
+	v.obo(after).ok()
+	u, _ := v.World.User("", "ben@fob.example")
+	_, b := decodeJWT(t, before)
+	_, a := decodeJWT(t, after)
+	if at := float64(u.SessionsRevoked.Unix()); b["iat"].(float64) > at || a["iat"].(float64) <= at {
+		t.Errorf("revoked at %v, tokens of %v and %v", at, b["iat"], a["iat"])
+	}
+}
+
+// MSAL for JavaScript puts its telemetry into the body, others say which
+// character set they use, and new versions send what nobody has heard of.
+func TestWhatClientsSendBesidesIsTolerated(t *testing.T) {
+	v := serve(t)
+	form := fields("grant_type", "client_credentials", "client_id", directory.DaemonAppID, "client_secret", "daemon-secret-value-1", "scope", graphAll+" openid offline_access profile",
+		"client_info", "1", "x-client-SKU", "msal.js.node", "x-client-VER", "3.0.0", "x-client-current-telemetry", "5|771,0,,,|,", "x-ms-lib-capability", "retry-after, h429",
+		"X-AnchorMailbox", "Oid:1@2", "fmi_path", "", "brand_new", "1")
+	a := v.postBody(tokenPath+"?slice=testslice&dc=x", "application/x-www-form-urlencoded; charset=utf-8", form.Encode(), "X-Client-Ver", "1.0", "Return-Client-Request-Id", "false").ok()
+	if a.body["client_info"] != nil || a.body["id_token"] != nil || a.body["refresh_token"] != nil || a.body["scope"] != nil {
+		t.Errorf("an app got what is for users: %s", a.raw)
+	}
+}
+
+func TestAnOversizedRequestIsRefused(t *testing.T) {
+	v := serve(t)
+	v.daemon("scope", strings.Repeat("x", maxBody)).refusedWith(9002313, "invalid_request", http.StatusBadRequest)
+	v.withAssertion(strings.Repeat("x", maxAssertion+1)).refusedWith(50027, "invalid_client", http.StatusUnauthorized)
+}
+
 func TestFamilyRefreshTokens(t *testing.T) {
 	v := serve(t)
 	a := v.ben("client_id", directory.VSCodeAppID).ok()
