@@ -185,7 +185,6 @@ func (e *Emulator) AddApp(a App) (App, error) {
 	if err != nil {
 		return a, fmt.Errorf("adding app %q: %w", a.Name, err)
 	}
-	app.RequiredAccess = consented
 	e.world.PutApp(app)
 	for api, scopes := range consented {
 		e.world.Grant(directory.Grant{Tenant: tenant, Client: a.ClientID, Resource: api, Scopes: scopes})
