@@ -191,7 +191,7 @@ func TestMistakesAtTheControlsAreExplained(t *testing.T) {
 		{"GET", "/revoke", "", 405, "use POST"},
 		{"POST", "/revoke", "", 400, "the body is empty"},
 		{"POST", "/revoke", `{"usr":"ada"}`, 400, "usr"},
-		{"POST", "/revoke", `{"user":"nobody"}`, 400, "no such user"},
+		{"POST", "/revoke", `{"user":"nobody"}`, 400, "nobody"},
 		{"POST", "/clock", `{"advance":"tomorrow"}`, 400, "duration"},
 		{"POST", "/clock", `{}`, 400, "advance"},
 		{"POST", "/fail", `{"n":1}`, 400, "says nothing"},

@@ -442,7 +442,6 @@ func TestTheNextCallsGetAClaimsChallengeWhenTheClientUnderstandsIt(t *testing.T)
 func TestTokensFromBeforeARevocationAreChallenged(t *testing.T) {
 	f := start(t)
 	issued := f.World.Now().Unix()
-	f.World.Advance(5 * time.Second)
 	f.World.RevokeSessions(directory.AdaID)
 	if a := f.get("/v1.0/me", user("User.Read", "xms_cc", "cp1", "iat", issued)); challengeOf(t, a) == "" {
 		t.Errorf("no challenge: %s", a.text)
@@ -450,7 +449,7 @@ func TestTokensFromBeforeARevocationAreChallenged(t *testing.T) {
 	if a := f.get("/v1.0/me", user("User.Read", "iat", issued)); a.status != 200 {
 		t.Errorf("a client without cp1: %s", a.text)
 	}
-	if a := f.get("/v1.0/me", user("User.Read", "xms_cc", "cp1", "iat", f.World.Now().Unix())); a.status != 200 {
+	if a := f.get("/v1.0/me", user("User.Read", "xms_cc", "cp1", "iat", f.World.Now().Unix()+1)); a.status != 200 {
 		t.Errorf("a token from after the revocation: %s", a.text)
 	}
 }
