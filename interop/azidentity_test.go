@@ -160,7 +160,7 @@ func TestAzidentityOpensABrowser(t *testing.T) {
 		t.Skip("on " + runtime.GOOS + " the browser is not found on PATH")
 	}
 	emu := entratest.New(t)
-	useBrowser(t, emu)
+	useDesktop(t, emu)
 	credential, err := azidentity.NewInteractiveBrowserCredential(&azidentity.InteractiveBrowserCredentialOptions{ClientOptions: azOptions(emu),
 		DisableInstanceDiscovery: true, ClientID: entratest.CLIClientID, TenantID: entratest.TenantID})
 	token := azToken(t, credential, err, userRead)

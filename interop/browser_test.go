@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/fobauth/fob/entratest"
@@ -38,8 +39,9 @@ func browse(caFile, address string) error {
 	return newPerson(client, entratest.BenUPN, entratest.BenPassword).visit(address)
 }
 
-// useBrowser puts a browser on PATH for programs that open the desktop's own.
-func useBrowser(t *testing.T, emu *entratest.Emulator) {
+// desktop returns the environment of a desktop whose browser is ben's, for
+// programs that open it by themselves: on PATH, and as $BROWSER.
+func desktop(t *testing.T, emu *entratest.Emulator) []string {
 	t.Helper()
 	ca, err := emu.CAFile()
 	if err != nil {
@@ -50,10 +52,19 @@ func useBrowser(t *testing.T, emu *entratest.Emulator) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	opener := filepath.Join(dir, "xdg-open")
 	script := "#!/bin/sh\nexec '" + program + "' visit \"$1\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "xdg-open"), []byte(script), 0o755); err != nil {
+	if err := os.WriteFile(opener, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(browserCA, ca)
-	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return []string{browserCA + "=" + ca, "BROWSER=" + opener, "PATH=" + dir + string(os.PathListSeparator) + os.Getenv("PATH")}
+}
+
+// useDesktop makes this process run on that desktop.
+func useDesktop(t *testing.T, emu *entratest.Emulator) {
+	t.Helper()
+	for _, pair := range desktop(t, emu) {
+		name, value, _ := strings.Cut(pair, "=")
+		t.Setenv(name, value)
+	}
 }
