@@ -132,10 +132,14 @@ func firstParty() []*App {
 		{"6dae42f8-4368-4678-94ff-3960e28e3630", "Azure Kubernetes Service AAD Server", nil},
 		{"6256c85f-0aad-4d50-b960-e6e9b21efe35", "Azure Arc-enabled Kubernetes", nil},
 		{"499b84ac-1321-427f-aa17-267ca6975798", "Azure DevOps", []string{"https://app.vssps.visualstudio.com"}},
-		{"00000000-0000-0000-0000-00000000fe1c", "Azure AD Token Exchange", []string{"api://AzureADTokenExchange"}},
+		{TokenExchangeAppID, "AAD Token Exchange Endpoint", []string{"api://AzureADTokenExchange"}},
 	} {
-		apps = append(apps, &App{ClientID: r.id, Name: r.name, IdentifierURIs: r.uris, TokenVersion: 1,
-			Scopes: impersonation(r.id), PreAuthorized: preauthorise("user_impersonation")})
+		a := &App{ClientID: r.id, Name: r.name, IdentifierURIs: r.uris, TokenVersion: 1,
+			Scopes: impersonation(r.id), PreAuthorized: preauthorise("user_impersonation")}
+		if r.id == TokenExchangeAppID {
+			a.TokenVersion = 2 // so that the issuer in its tokens is the one that trusts name
+		}
+		apps = append(apps, a)
 	}
 	for _, c := range []struct{ id, name string }{
 		{AzureCLIAppID, "Microsoft Azure CLI"}, {AzurePowerShellAppID, "Microsoft Azure PowerShell"},

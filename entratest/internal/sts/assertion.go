@@ -48,6 +48,7 @@ type assertion struct {
 		NotBefore seconds  `json:"nbf"`
 		Expires   seconds  `json:"exp"`
 	}
+	raw       string
 	digest    [sha256.Size]byte // of what is signed
 	signature []byte
 }
@@ -90,7 +91,7 @@ func (q *tokenRequest) checkAssertion(raw string) *refusal {
 	switch {
 	case a.claims.Issuer == "" || a.claims.Subject == "":
 		return no(50027, "JWT token is invalid or malformed: the claims 'iss' and 'sub' are needed.").as("invalid_client")
-	case isGUID(a.claims.Issuer) || isGUID(a.claims.Subject) && !strings.Contains(a.claims.Issuer, "://"):
+	case isGUID(a.claims.Issuer), isGUID(a.claims.Subject) && !strings.Contains(a.claims.Issuer, "://"):
 		return q.checkCertificateAssertion(a)
 	case len(q.client.Federated) == 0 && !strings.Contains(a.claims.Issuer, "://"):
 		return no(50048, "Subject in JWT assertion must match with issuer: iss is '%.100s' and sub is '%.100s'.", a.claims.Issuer, a.claims.Subject).as("invalid_client")
@@ -106,7 +107,7 @@ func parseAssertion(raw string) (*assertion, error) {
 	if len(parts) != 3 {
 		return nil, fmt.Errorf("it has %d parts, not 3", len(parts))
 	}
-	a := &assertion{}
+	a := &assertion{raw: raw}
 	for i, into := range []any{&a.header, &a.claims} {
 		text, err := decodeSegment(parts[i])
 		if err != nil {
@@ -300,7 +301,7 @@ func (q *tokenRequest) checkFederatedAssertion(a *assertion) *refusal {
 		switch {
 		case f.Subject == c.Subject:
 			subjectKnown = true
-			if len(c.Audience) == 1 && f.Audience == c.Audience[0] {
+			if len(c.Audience) == 1 && q.sameAudience(f.Audience, c.Audience[0]) {
 				trusted = &q.client.Federated[i]
 			}
 		case strings.EqualFold(f.Subject, c.Subject):
@@ -321,6 +322,14 @@ func (q *tokenRequest) checkFederatedAssertion(a *assertion) *refusal {
 	case a.header.Typ != "" && !strings.EqualFold(a.header.Typ, "JWT"):
 		return no(5002727, "Invalid JWT header type specified. Allowed types: 'JWT,http://openid.net/specs/jwt/1.0'.").as("invalid_request")
 	}
+	if own, ours := q.s.ownToken(c.Issuer); ours {
+		if payload, err := q.s.verify(a.raw); err != nil {
+			return q.badSignature("No key of the issuer verifies the signature", a.header.Kid)
+		} else if bytes.Contains(payload, []byte(`"scp":`)) {
+			return no(700229, "Only app-only tokens can be used as Federated Identity Credentials for AAD issuer %s.", own).as("invalid_client")
+		}
+		return a.times(q.s.World.Now())
+	}
 	keys, err := issuerKeys(q.r.Context(), trusted)
 	if err != nil {
 		return no(50166, "Request to External OIDC endpoint failed: %v.", err)
@@ -331,6 +340,23 @@ func (q *tokenRequest) checkFederatedAssertion(a *assertion) *refusal {
 		}
 	}
 	return q.badSignature("No key of the issuer verifies the signature", a.header.Kid)
+}
+
+// sameAudience compares the audience of a trust with that of a token. Tokens of
+// Microsoft's own issuer name the exchange by its id.
+func (q *tokenRequest) sameAudience(trusted, sent string) bool {
+	return trusted == sent || trusted == "api://AzureADTokenExchange" && sent == directory.TokenExchangeAppID
+}
+
+// ownToken says whether an issuer is this server: the token of one app, or of a
+// managed identity, then stands in for the credential of another.
+func (s *Server) ownToken(issuer string) (string, bool) {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return "", false
+	}
+	own, err := url.Parse(s.BaseURL)
+	return issuer, err == nil && (u.Host == own.Host || microsoftHost(u.Hostname()))
 }
 
 type externalKey struct {

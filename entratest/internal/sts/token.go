@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
@@ -295,10 +294,12 @@ func (q *tokenRequest) wantedForApp() (wanted, target, *refusal) {
 	if strings.TrimSpace(scope) == "" {
 		return wanted{}, target{}, absent("scope")
 	}
+	named := false
 	for _, item := range strings.Fields(scope) {
 		switch strings.ToLower(item) {
 		case "openid", "profile", "email", "offline_access": // MSAL for Go always adds them
 		default:
+			named = true
 			if !strings.HasSuffix(item, "/.default") && !strings.EqualFold(item, q.client.ClientID) {
 				return wanted{}, target{}, no(1002012, "The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", item).as("invalid_scope")
 			}
@@ -308,8 +309,8 @@ func (q *tokenRequest) wantedForApp() (wanted, target, *refusal) {
 	if refused != nil {
 		return w, target{}, refused
 	}
-	if !strings.Contains(scope, ".default") {
-		w.Targets = slices.DeleteFunc(w.Targets, func(t target) bool { return !t.Self })
+	if !named {
+		w.Targets = nil // a sign-in of nobody
 	}
 	t, refused := w.only(scope)
 	return w, t, refused

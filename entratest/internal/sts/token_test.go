@@ -584,6 +584,57 @@ func TestFederatedAssertions(t *testing.T) {
 	}
 }
 
+func TestTheTokenOfOneAppCanStandInForTheCredentialOfAnother(t *testing.T) {
+	v := serve(t)
+	app, _ := v.World.Registration(directory.DaemonAppID)
+	issuer := v.BaseURL + "/" + directory.TenantID + "/v2.0"
+	v.World.UpdateApp(directory.WebAppID, func(a *directory.App) {
+		a.Federated = []directory.FederatedCredential{
+			{Issuer: issuer, Subject: app.PrincipalID, Audience: "api://AzureADTokenExchange"},
+			{Issuer: issuer, Subject: pairwise(directory.TenantID, directory.BenID, directory.TokenExchangeAppID), Audience: "api://AzureADTokenExchange"},
+		}
+	})
+	own := v.daemon("scope", "api://AzureADTokenExchange/.default").ok().text("access_token")
+	a := v.withAssertion(own, "client_id", directory.WebAppID).ok()
+	if c := a.claims("access_token"); c["appid"] != directory.WebAppID || c["appidacr"] != "2" {
+		t.Errorf("claims %v", c)
+	}
+	forged := own[:len(own)-8] + "AAAAAAAA"
+	v.withAssertion(forged, "client_id", directory.WebAppID).refusedWith(700027, "invalid_client", http.StatusUnauthorized)
+	person := v.ben("scope", "api://AzureADTokenExchange/user_impersonation").ok().text("access_token")
+	v.withAssertion(person, "client_id", directory.WebAppID).refusedWith(700229, "invalid_client", http.StatusUnauthorized)
+	v.World.Advance(2 * time.Hour)
+	v.withAssertion(own, "client_id", directory.WebAppID).refusedWith(700024, "invalid_client", http.StatusUnauthorized)
+}
+
+// Whatever is posted, the answer is a token or a refusal, in JSON.
+func FuzzTokenEndpoint(f *testing.F) {
+	for _, grant := range []string{"client_credentials", "password", "refresh_token", "authorization_code", "device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"} {
+		f.Add(grant, "User.Read openid", "x", `{"access_token":{"xms_cc":{"values":["cp1"]}}}`)
+	}
+	f.Add("client_credentials", "//.default /x api:///.default ://", "a.b.c", "{}")
+	f.Add("client_credentials", graphAll, clientKey().jwt(certHeader("x5c", []any{}, "kid", "%"), map[string]any{"iss": "::", "sub": "", "aud": nil}), "[]")
+	f.Add("client_credentials", graphAll, clientKey().jwt(certHeader("alg", "none"), map[string]any{"iss": directory.DaemonAppID, "sub": directory.DaemonAppID, "exp": "x"}), "null")
+	s := New(Config{BaseURL: "https://localhost:8443"})
+	f.Fuzz(func(t *testing.T, grant, scope, value, claims string) {
+		for _, id := range []string{directory.DaemonAppID, directory.CLIAppID} {
+			form := fields("grant_type", grant, "client_id", id, "scope", scope, "claims", claims, "client_assertion_type", assertionType, "requested_token_use", "on_behalf_of",
+				"username", "ben@fob.example", "password", "ben-password-1", "code", value, "device_code", value, "refresh_token", value, "assertion", value, "client_assertion", value)
+			if id == directory.CLIAppID {
+				form.Del("client_assertion")
+			}
+			r := httptest.NewRequest(http.MethodPost, tokenPath, strings.NewReader(form.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			var body map[string]any
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["access_token"] == nil && body["error"] == nil {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		}
+	})
+}
+
 func TestAMultiTenantAppHasAPrincipalOfItsOwnInEachTenant(t *testing.T) {
 	v := serve(t)
 	v.World.Install(directory.TenantID, directory.PartnerAppID)
