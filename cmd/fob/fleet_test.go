@@ -64,7 +64,7 @@ func newFleet(t testing.TB) *fleet {
 // it stores is that old.
 func (f *fleet) signIn(t testing.TB, skew time.Duration) {
 	t.Helper()
-	store, err := filestore.Open(f.dir)
+	store, err := filestore.Open(filepath.Join(f.dir, "store"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestKillingTheProgramLosesNoSignIn(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	store, err := filestore.Open(f.dir)
+	store, err := filestore.Open(filepath.Join(f.dir, "store"))
 	if err != nil {
 		t.Fatal(err)
 	}
