@@ -1,0 +1,212 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// checkpoint is where an export to a file can go on: everything before Offset
+// is on the disk, and the parts name what comes behind it.
+type checkpoint struct {
+	Version int     `json:"version"`
+	Address string  `json:"address"`
+	Offset  int64   `json:"offset"`
+	Items   int64   `json:"items"`
+	Parts   []*part `json:"parts"`
+}
+
+const checkpointVersion = 1
+
+// CheckpointFile is where an export to the file name remembers how far it has
+// come. It exists as long as the export is not complete.
+func CheckpointFile(name string) string { return name + ".checkpoint" }
+
+// ExportFile is [Client.Export] to a file, which can be interrupted at any
+// moment, also by kill -9 or a power cut. Called again with the same name and
+// address it goes on where the last checkpoint was: no item is missing and
+// none is there twice. The services forget their page links after a while;
+// then the error is [ErrExpired], and the export has to start again, which it
+// does when the checkpoint file is removed.
+//
+// A file that exists without a checkpoint is left alone unless o.Replace is
+// set. Two exports must not write to one file at once.
+func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportOptions) (progress Progress, err error) {
+	u, err := c.Resolve(address)
+	if err != nil {
+		return Progress{}, err
+	}
+	state, err := loadCheckpoint(name, u.String())
+	if err != nil {
+		return Progress{}, err
+	}
+	e := exporter{c: c, o: o, began: c.now()}
+	var file *os.File
+	if state != nil {
+		file, err = resume(name, state)
+	} else {
+		state = &checkpoint{Version: checkpointVersion, Address: u.String()}
+		if state.Parts, err = c.split(address, o.Parallel); err != nil {
+			return Progress{}, err
+		}
+		file, err = create(name, o.Replace)
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	defer func() {
+		if closeErr := file.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	e.to, e.parts = file, state.Parts
+	e.progress = Progress{Items: state.Items, Bytes: state.Offset, resumed: state.Items}
+	if state.Offset == 0 {
+		if err := e.write(o.Head); err != nil {
+			return e.progress, err
+		}
+	}
+	e.whole = e.progress.Bytes
+
+	interval, last := o.Checkpoint, c.now()
+	if interval == 0 {
+		interval = time.Second
+	}
+	e.saved = func(force bool) error {
+		now := c.now()
+		if !force && now.Sub(last) < interval {
+			return nil
+		}
+		last = now
+		// First the items, then what says that they are there.
+		if err := file.Sync(); err != nil {
+			return fmt.Errorf("writing the export: %w", err)
+		}
+		state.Offset, state.Items = e.whole, e.progress.Items
+		return saveCheckpoint(name, state)
+	}
+	if err := e.saved(true); err != nil {
+		return e.progress, err
+	}
+	switch err = e.run(ctx); {
+	case errors.Is(err, ErrExpired):
+		return e.progress, fmt.Errorf("%w (remove %s to do so)", err, CheckpointFile(name))
+	case err != nil:
+		return e.progress, err
+	}
+	if err := os.Remove(CheckpointFile(name)); err != nil {
+		return e.progress, err
+	}
+	return e.progress, syncDirectory(name)
+}
+
+func create(name string, replace bool) (*os.File, error) {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if replace {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	if info, err := os.Stat(name); err == nil && info.Size() == 0 {
+		flags &^= os.O_EXCL // as good as no file: perhaps what an interrupted start left
+	}
+	file, err := os.OpenFile(name, flags, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w; choose another name, or say that it may be replaced", err)
+	}
+	return file, err
+}
+
+// resume opens an export that was interrupted, without what was written after
+// its last checkpoint.
+func resume(name string, state *checkpoint) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("going on with an export: %w; to start again remove %s", err, CheckpointFile(name))
+	}
+	info, err := file.Stat()
+	if err == nil && info.Size() < state.Offset {
+		err = fmt.Errorf("%s is shorter than at its last checkpoint; to start again remove it and %s", name, CheckpointFile(name))
+	}
+	if err == nil {
+		err = file.Truncate(state.Offset)
+	}
+	if err == nil {
+		_, err = file.Seek(state.Offset, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// loadCheckpoint returns the checkpoint of an export to name, or nil.
+func loadCheckpoint(name, address string) (*checkpoint, error) {
+	file := CheckpointFile(name)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var state checkpoint
+	switch err := json.Unmarshal(text, &state); {
+	case err != nil || state.Offset < 0 || len(state.Parts) == 0:
+		return nil, fmt.Errorf("%s is damaged; remove it to start the export again", file)
+	case state.Version != checkpointVersion:
+		return nil, fmt.Errorf("%s is of another version of this program; remove it to start the export again", file)
+	case state.Address != address:
+		return nil, fmt.Errorf("%s belongs to an export of %s that is not complete; finish that one, or remove the file, or choose another name", file, shown(state.Address))
+	}
+	return &state, nil
+}
+
+// saveCheckpoint replaces the checkpoint in one step: whatever happens, there
+// is the old one or the new one.
+func saveCheckpoint(name string, state *checkpoint) error {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	file := CheckpointFile(name)
+	if err := writeSynced(file+".new", text); err != nil {
+		return fmt.Errorf("writing the checkpoint: %w", err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return fmt.Errorf("writing the checkpoint: %w", err)
+	}
+	return syncDirectory(name)
+}
+
+func writeSynced(name string, text []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// syncDirectory makes a new or removed name in the directory of name last.
+func syncDirectory(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synced there, and need not be
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	err = dir.Sync()
+	return errors.Join(err, dir.Close())
+}
