@@ -110,6 +110,19 @@ func TestAChangedAppKeepsNoOldNames(t *testing.T) {
 	}
 }
 
+func TestADomainThatATenantGaveUpIsNobodys(t *testing.T) {
+	w := Default()
+	if err := Load(w, []byte("[[tenant]]\nid = '"+TenantID+"'\ndomains = ['new.example']\n"), "."); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := w.Tenant("fob.example"); ok {
+		t.Error("the old domain is still good")
+	}
+	if tenant, ok := w.Tenant("new.example"); !ok || tenant.Name != "Fob Example" || len(w.Tenants()) != 2 {
+		t.Errorf("%v %v", tenant, ok)
+	}
+}
+
 func TestARenamedUserIsFoundByTheNewNameOnly(t *testing.T) {
 	w := Default()
 	u, _ := w.User("", BenID)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func (w *World) PutTenant(t *Tenant) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.ID = strings.ToLower(t.ID)
+	maps.DeleteFunc(w.tenantBy, func(_ string, old *Tenant) bool { return old.ID == t.ID })
 	w.tenants = put(w.tenants, t, func(o *Tenant) bool { return o.ID == t.ID })
 	w.tenantBy[t.ID] = t
 	for _, d := range t.Domains {

@@ -259,8 +259,8 @@ func (a *assertion) leaf() []byte {
 }
 
 // meansUs says whether an audience is this tenant's token endpoint: of v1 or v2,
-// or its issuer, under the emulator's own name or one of Microsoft's, and with
-// the tenant's id or a domain of it.
+// or its issuer, under the emulator's own name, the one that the request was
+// sent to or one of Microsoft's, and with the tenant's id or a domain of it.
 func (q *tokenRequest) meansUs(names []string) bool {
 	for _, name := range names {
 		u, err := url.Parse(name)
@@ -268,7 +268,7 @@ func (q *tokenRequest) meansUs(names []string) bool {
 			continue
 		}
 		own, err := url.Parse(q.at.Base)
-		if err != nil || !strings.EqualFold(u.Host, own.Host) && !microsoftHost(u.Hostname()) {
+		if err != nil || !strings.EqualFold(u.Host, own.Host) && !strings.EqualFold(u.Host, q.r.Host) && !microsoftHost(u.Hostname()) {
 			continue
 		}
 		segment, rest, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")

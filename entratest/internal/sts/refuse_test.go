@@ -138,6 +138,10 @@ func TestRefusals(t *testing.T) {
 			v.World.Grant(directory.Grant{Tenant: directory.TenantID, Client: cli, Resource: directory.VaultAPIAppID, Scopes: []string{"read"}})
 			return v.ben("scope", "api://fob-vault/read")
 		}},
+		{"a user who is not assigned to the client itself", 50105, grant, func(v *service) answer {
+			v.World.UpdateApp(cli, func(a *directory.App) { a.AssignmentNeeded = true })
+			return v.ben()
+		}},
 		{"a scope without consent", 65001, grant, func(v *service) answer { return v.ben("scope", "Mail.Read") }},
 		{"a first-party client at one's own API", 65002, bad, func(v *service) answer {
 			return v.ben("client_id", directory.AzureCLIAppID, "scope", "api://fob-api/access_as_user")
@@ -266,6 +270,9 @@ func TestRefusals(t *testing.T) {
 		}},
 
 		// Refresh tokens.
+		{"a refresh token of a native app from a page", 9002326, bad, func(v *service) answer {
+			return v.postForm(tokenPath, fields("grant_type", "refresh_token", "client_id", cli, "refresh_token", v.ben().ok().text("refresh_token")), "Origin", "https://page.example")
+		}},
 		{"a refresh token without client_id", 900144, bad, func(v *service) answer {
 			return v.renew(v.ben().ok().text("refresh_token"), "client_id", "-")
 		}},

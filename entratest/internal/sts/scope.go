@@ -225,8 +225,10 @@ func (s *Server) granted(tenant string, client *directory.App, user *directory.U
 		return nil, no(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. "+
 			"Send an interactive authorization request for this user and resource.", client.ClientID, client.Name).as("invalid_grant").sub("consent_required")
 	}
-	if t.Resource.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, t.Resource.ClientID)) == 0 {
-		return nil, notAssigned(user, t.Resource)
+	for _, app := range []*directory.App{client, t.Resource} {
+		if app.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, app.ClientID)) == 0 {
+			return nil, notAssigned(user, app)
+		}
 	}
 	have = slices.DeleteFunc(slices.Clone(have), func(v string) bool { return v == "offline_access" })
 	if t.Resource.ClientID == directory.GraphAppID {

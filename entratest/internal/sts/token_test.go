@@ -533,6 +533,24 @@ func TestCertificateAssertions(t *testing.T) {
 	}
 }
 
+func TestAnAssertionMayNameTheHostThatItWasSentTo(t *testing.T) {
+	v := serve(t)
+	v.World.AddCertificate(directory.DaemonAppID, clientKey().cert)
+	form := fields("grant_type", "client_credentials", "client_id", directory.DaemonAppID, "scope", graphAll, "client_assertion_type", assertionType,
+		"client_assertion", clientKey().jwt(certHeader(), v.certClaims("aud", "https://entra.test:8443"+tokenPath)))
+	r, err := http.NewRequest(http.MethodPost, v.BaseURL+tokenPath, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	v.do(r).refusedWith(50027, "invalid_client", http.StatusUnauthorized)
+	r.Body, r.Host = http.NoBody, "entra.test:8443"
+	if r.Body, err = r.GetBody(); err != nil {
+		t.Fatal(err)
+	}
+	v.do(r).ok()
+}
+
 func TestAssertionAudiencesElsewhereAreRefused(t *testing.T) {
 	v := serve(t)
 	v.World.AddCertificate(directory.DaemonAppID, clientKey().cert)

@@ -101,16 +101,26 @@ func (q *tokenRequest) checkRedemption(code authCode) *refusal {
 // redeemer authenticates the client of a code, by the platform of its redirect
 // URI: pages in a browser and native apps have no secret, web servers have one.
 func (q *tokenRequest) redeemer(code authCode) (string, *refusal) {
-	fromBrowser := q.r.Header.Get("Origin") != ""
-	switch {
-	case code.SPA && !fromBrowser:
-		return "", no(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests. Request origin: ''.").as("invalid_request")
-	case !code.SPA && fromBrowser:
-		return "", no(9002326, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%.200s'.", q.r.Header.Get("Origin")).as("invalid_request")
-	case code.SPA, code.Public:
+	if refused := q.checkOrigin(code.SPA); refused != nil {
+		return "", refused
+	}
+	if code.SPA || code.Public {
 		return q.asPublic()
 	}
 	return q.asConfidential()
+}
+
+// checkOrigin keeps pages and programs apart: the tokens of a single-page app are
+// redeemed by its page, where the browser adds an Origin, and no others are.
+func (q *tokenRequest) checkOrigin(spa bool) *refusal {
+	origin := q.r.Header.Get("Origin")
+	switch {
+	case spa && origin == "":
+		return no(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests. Request origin: ''.").as("invalid_request")
+	case !spa && origin != "":
+		return no(9002326, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%.200s'.", origin).as("invalid_request")
+	}
+	return nil
 }
 
 // refreshToken trades a refresh token for new tokens. The old one stays good:
@@ -147,16 +157,15 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 		return issuance{}, no(50020, "User account '{EUII Hidden}' from identity provider '%s' does not exist in tenant '%s' and cannot access the application '%s'(%s) in that tenant. "+
 			"The account needs to be added as an external user in the tenant first.", q.at.issuer(t.Tenant, 1), q.at.name(), q.client.ClientID, q.client.Name).as("invalid_grant")
 	}
-	var auth string
-	var refused *refusal
-	switch {
-	case t.SPA && q.r.Header.Get("Origin") == "":
-		refused = no(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests. Request origin: ''.").as("invalid_request")
-	case t.Public || t.SPA:
-		auth, refused = q.asPublic()
-	default:
-		auth, refused = q.asConfidential()
+	refused := q.checkOrigin(t.SPA)
+	if refused != nil {
+		return issuance{}, refused
 	}
+	authenticate := q.asConfidential
+	if t.Public || t.SPA {
+		authenticate = q.asPublic
+	}
+	auth, refused := authenticate()
 	if refused != nil {
 		return issuance{}, refused
 	}
