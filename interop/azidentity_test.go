@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
@@ -62,6 +63,32 @@ func TestAzidentityTellsThatASecretIsWrong(t *testing.T) {
 	_, err = credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{graphDefault}})
 	wantRefusal(t, err, "RESPONSE 401", "AADSTS7000215", "invalid_client")
 	wantExchanges(t, emu, 1)
+}
+
+func TestAzidentityTriesAgainWhenTheServiceFails(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]entratest.Fault{
+		"throttled":         {Path: "token", Status: http.StatusTooManyRequests},
+		"unavailable":       {Path: "token", Status: http.StatusServiceUnavailable},
+		"without an answer": {Path: "token", Drop: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			emu := entratest.New(t)
+			options := azOptions(emu)
+			options.Retry = policy.RetryOptions{RetryDelay: time.Millisecond}
+			credential, err := azidentity.NewClientSecretCredential(entratest.TenantID, entratest.DaemonClientID, entratest.DaemonSecret,
+				&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := emu.Fail(2, fault); err != nil {
+				t.Fatal(err)
+			}
+			wantGraph(t, emu, azToken(t, credential, nil), "/v1.0/users")
+			wantExchanges(t, emu, 3)
+		})
+	}
 }
 
 func TestAzidentitySignsInWithACertificate(t *testing.T) {

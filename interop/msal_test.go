@@ -329,6 +329,25 @@ func TestMSALSignsInWithABrowserAndAFormPost(t *testing.T) {
 	wantGraph(t, emu, got.AccessToken, "/v1.0/me")
 }
 
+func TestMSALsUserPicksAnAccountTheSecondTime(t *testing.T) {
+	t.Parallel()
+	emu := entratest.New(t)
+	client := msalUser(t, emu)
+	who := newPerson(emu.Client(), entratest.BenUPN, entratest.BenPassword)
+	if _, err := client.AcquireTokenInteractive(t.Context(), []string{userRead}, public.WithOpenURL(who.visit)); err != nil {
+		t.Fatal(err)
+	}
+	who.password, who.pages = "forgotten", nil
+	got, err := client.AcquireTokenInteractive(t.Context(), []string{userRead}, public.WithOpenURL(who.visit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(who.pages[0], "Pick an account") {
+		t.Errorf("ben saw %q, want to pick an account first", who.pages)
+	}
+	wantGraph(t, emu, got.AccessToken, "/v1.0/me")
+}
+
 func TestMSALAsksAPersonForConsentInTheBrowser(t *testing.T) {
 	t.Parallel()
 	emu := entratest.New(t)

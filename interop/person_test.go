@@ -96,6 +96,9 @@ func (p *person) answerTo(page page) (action string, form url.Values, err error)
 				return "", nil, errors.New("the sign-in came back: " + page.text)
 			}
 			return f.action, f.fields, nil
+		case f.buttons["as="+p.upn]: // signed in before
+			f.fields.Set("as", p.upn)
+			return f.action, f.fields, nil
 		case f.buttons["action=accept"] && p.declines:
 			f.fields.Set("action", "cancel")
 			return f.action, f.fields, nil

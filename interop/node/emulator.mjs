@@ -70,11 +70,11 @@ export function claims(token) {
 export async function listen() {
   let tell;
   const answer = new Promise((resolve) => (tell = resolve));
-  const server = createServer((req, res) => {
-    const to = new URL(req.url, redirectUri);
+  const server = createServer(async (req, res) => {
+    const form = Buffer.concat(await req.toArray()).toString();
     res.setHeader("Connection", "close");
     res.end("you may close this window");
-    tell(to.searchParams);
+    tell(req.method === "POST" ? new URLSearchParams(form) : new URL(req.url, redirectUri).searchParams);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const redirectUri = `http://localhost:${server.address().port}`;

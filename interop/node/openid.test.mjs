@@ -82,3 +82,38 @@ test("signs in with a device code", async () => {
   const got = await client.pollDeviceAuthorizationGrant(config, device);
   await emulator.callGraph(got.access_token, "/v1.0/me");
 });
+
+// answered sends ben to sign in where the answer comes as a form, and returns
+// the request that carried it.
+async function answered(config, parameters) {
+  const app = await emulator.listen();
+  try {
+    const redirectUri = `${app.redirectUri}/`;
+    const address = client.buildAuthorizationUrl(config, { redirect_uri: redirectUri, response_mode: "form_post", ...parameters });
+    await emulator.visit(address.href);
+    return new Request(redirectUri, { method: "POST", body: await app.answer });
+  } finally {
+    app.close();
+  }
+}
+
+test("verifies the ID token that comes with a code, its c_hash and nonce", async () => {
+  const config = await discover(web, client.ClientSecretPost(web.secret));
+  client.useCodeIdTokenResponseType(config);
+  const [expectedState, expectedNonce, pkceCodeVerifier] = [client.randomState(), client.randomNonce(), client.randomPKCECodeVerifier()];
+  const request = await answered(config, {
+    scope: `openid profile ${userRead}`, state: expectedState, nonce: expectedNonce,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: "S256",
+  });
+  const got = await client.authorizationCodeGrant(config, request, { expectedState, expectedNonce, pkceCodeVerifier });
+  assert.equal(got.claims().name, ben.name);
+});
+
+test("verifies an ID token that comes alone", async () => {
+  const config = await discover(web);
+  client.useIdTokenResponseType(config);
+  const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
+  const request = await answered(config, { scope: "openid profile", state: expectedState, nonce: expectedNonce });
+  const claims = await client.implicitAuthentication(config, request, expectedNonce, { expectedState });
+  assert.equal(claims.name, ben.name);
+});
