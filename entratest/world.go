@@ -113,8 +113,8 @@ type App struct {
 	SPARedirects    []string // of a single-page application
 	NativeRedirects []string // of a desktop app; "http://localhost" matches any port
 
-	Secrets      []string
-	Certificates []*x509.Certificate
+	Secrets      []string            // client secrets, which never expire
+	Certificates []*x509.Certificate // that client assertions may be signed with
 	Federated    []FederatedCredential
 
 	IdentifierURIs []string // its names as an API, such as "api://my-api"

@@ -145,7 +145,9 @@ func normalBase64(s string) string {
 // signedBy checks the signature.
 func (a *assertion) signedBy(key *rsa.PublicKey) bool {
 	if a.header.Alg == "PS256" {
-		return rsa.VerifyPSS(key, crypto.SHA256, a.digest[:], a.signature, nil) == nil
+		// RFC 7518 section 3.5 fixes the salt's length; a client that leaves it
+		// to its key (the longest that fits) should find out here.
+		return rsa.VerifyPSS(key, crypto.SHA256, a.digest[:], a.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 	}
 	return rsa.VerifyPKCS1v15(key, crypto.SHA256, a.digest[:], a.signature) == nil
 }
