@@ -72,20 +72,23 @@ func (p *person) visit(address string) error {
 			return err
 		}
 		p.pages = append(p.pages, page.title)
-		action, next, err := p.answerTo(page)
+		filled, err := p.answerTo(page)
 		if err != nil {
 			return fmt.Errorf("%s %s, page %q: %w", res.Status, to.Path, page.title, err)
 		}
-		if to, err = to.Parse(action); err != nil {
+		if to, err = to.Parse(filled.action); err != nil {
 			return err
 		}
-		method, form = http.MethodPost, next
+		method, form = http.MethodPost, filled.fields
+		if !strings.EqualFold(filled.method, method) {
+			method, form, to.RawQuery = http.MethodGet, nil, filled.fields.Encode()
+		}
 	}
 	return errors.New("the sign-in pages lead in circles")
 }
 
-// answerTo says what the person sends for a page.
-func (p *person) answerTo(page page) (action string, form url.Values, err error) {
+// answerTo fills in the form of a page that the person sends.
+func (p *person) answerTo(page page) (webForm, error) {
 	for _, f := range page.forms {
 		switch {
 		case f.fields.Has("passwd"):
@@ -93,23 +96,23 @@ func (p *person) answerTo(page page) (action string, form url.Values, err error)
 			f.fields.Set("passwd", p.password)
 			f.fields.Set("action", "signin")
 			if page.invalid["passwd"] {
-				return "", nil, errors.New("the sign-in came back: " + page.text)
+				return webForm{}, errors.New("the sign-in came back: " + page.text)
 			}
-			return f.action, f.fields, nil
+			return f, nil
 		case f.buttons["as="+p.upn]: // signed in before
 			f.fields.Set("as", p.upn)
-			return f.action, f.fields, nil
+			return f, nil
 		case f.buttons["action=accept"] && p.declines:
 			f.fields.Set("action", "cancel")
-			return f.action, f.fields, nil
+			return f, nil
 		case f.buttons["action=accept"]:
 			f.fields.Set("action", "accept")
-			return f.action, f.fields, nil
+			return f, nil
 		case f.fields.Has("state"): // an answer that goes to the app by form_post
-			return f.action, f.fields, nil
+			return f, nil
 		}
 	}
-	return "", nil, errors.New("a page that leads nowhere: " + page.text)
+	return webForm{}, errors.New("a page that leads nowhere: " + page.text)
 }
 
 type page struct {
@@ -119,9 +122,9 @@ type page struct {
 }
 
 type webForm struct {
-	action  string
-	fields  url.Values
-	buttons map[string]bool // "name=value"
+	action, method string
+	fields         url.Values
+	buttons        map[string]bool // "name=value"
 }
 
 func readPage(body string) (page, error) {
@@ -144,7 +147,7 @@ func readPage(body string) (page, error) {
 			words = append(words, strings.TrimSpace(n.Data))
 		case n.Type != html.ElementNode:
 		case n.Data == "form":
-			p.forms = append(p.forms, webForm{action: at["action"], fields: url.Values{}, buttons: map[string]bool{}})
+			p.forms = append(p.forms, webForm{action: at["action"], method: at["method"], fields: url.Values{}, buttons: map[string]bool{}})
 		case last < 0:
 		case n.Data == "input" && at["type"] != "checkbox" && at["type"] != "submit":
 			p.forms[last].fields.Add(at["name"], at["value"])
