@@ -142,7 +142,7 @@ func (inv *invocation) running(cmd *cobra.Command) {
 	inv.command = cmd.CommandPath()
 }
 
-// command fills in what all commands have in common.
+// define fills in what all commands have in common.
 func (inv *invocation) define(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.DisableFlagsInUseLine = true
@@ -153,6 +153,11 @@ func (inv *invocation) define(cmd *cobra.Command, run func(cmd *cobra.Command, a
 		inv.running(cmd)
 		if inv.argvSecret != "" {
 			return secretOnCommandLine(inv.argvSecret)
+		}
+		// The flags of all commands write to the same place.
+		inv.flags.set = cmd.Flags().Changed
+		if output := cmd.Flags().Lookup("output"); output != nil && !output.Changed {
+			inv.flags.output = output.DefValue
 		}
 		return run(cmd, args)
 	}
@@ -172,10 +177,17 @@ func noArguments(cmd *cobra.Command, args []string) error {
 
 func unknownCommand(parent *cobra.Command, name string) error {
 	p := &problem{status: StatusUsage, text: "there is no command " + quoted(name), try: parent.CommandPath() + " --help"}
-	parent.SuggestionsMinimumDistance = 2
-	if near := parent.SuggestionsFor(name); len(near) > 0 {
-		p.fix = "perhaps " + strings.Join(near, " or ") + " was meant"
-		p.try = parent.CommandPath() + " " + near[0]
+	best, distance := "", 3
+	for _, c := range parent.Commands() {
+		for _, known := range append(c.Aliases, c.Name()) {
+			if d := editDistance(known, name); d < distance && c.IsAvailableCommand() {
+				best, distance = known, d
+			}
+		}
+	}
+	if best != "" {
+		p.fix = "perhaps " + best + " was meant"
+		p.try = parent.CommandPath() + " " + best
 	}
 	return p
 }

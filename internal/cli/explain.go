@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,9 +37,15 @@ func (inv *invocation) explainCommand() *cobra.Command {
 			}
 			words = string(text)
 		}
-		var codes []int
-		for _, word := range strings.Fields(words) { // several bare numbers
-			codes = append(codes, aadsts.Parse(strings.Trim(word, ",;:.()"))...)
+		codes := aadsts.Parse(words)
+		for _, word := range strings.Fields(words) { // or several bare numbers
+			number := aadsts.Parse(strings.Trim(word, ",;"))
+			if len(number) != 1 {
+				break
+			}
+			if !slices.Contains(codes, number[0]) {
+				codes = append(codes, number[0])
+			}
 		}
 		if len(codes) > 0 {
 			return inv.explainCodes(codes)

@@ -513,7 +513,7 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 		r.status = StatusRefused
 		r.cause = "the token is good but does not allow this: " + permissionsOf(e.token)
 		r.fix = "grant the permission that the API's documentation names, to the app for itself or to the user and the app together, and have it consented to"
-	case e.status == http.StatusTooManyRequests || e.status >= 500:
+	case e.status == http.StatusTooManyRequests || e.status >= 500 && e.status != http.StatusNotImplemented:
 		r.status = StatusUnavailable
 		r.fix = "try again later"
 		if e.retryAfter != "" {

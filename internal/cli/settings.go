@@ -104,11 +104,9 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 	}
 	shared.BoolVarP(&f.verbose, "verbose", "v", false, "say where each value comes from")
 	shared.VisitAll(func(flag *pflag.Flag) {
-		flag.Annotations = map[string][]string{sharedFlag: nil}
-		flag.Annotations[sharedFlag] = []string{}
+		flag.Annotations = map[string][]string{sharedFlag: {}}
 		fs.AddFlag(flag)
 	})
-	f.set = fs.Changed
 }
 
 // outputFlag adds --output/-o with the forms that the command has; the first
