@@ -103,9 +103,10 @@ func diagram(b *strings.Builder, all []Exchange) {
 		return
 	}
 	const (
-		left, gap    = 110, 400 // of the first lane, and between two
+		left, gap    = 120, 400 // of the first lane, and between two
 		top, row     = 60, 74
 		boxes, limit = 34, 52 // height of a host's box, letters of a label
+		boxWidth     = 216
 	)
 	names := hosts(all)
 	width := left*2 + gap*len(names)
@@ -116,7 +117,7 @@ func diagram(b *strings.Builder, all []Exchange) {
 	for i, name := range append([]string{"this program"}, names...) {
 		label := shorten(name, 30)
 		fmt.Fprintf(b, "<line class=\"lane\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>\n", x(i), boxes+8, x(i), height-8)
-		fmt.Fprintf(b, "<rect class=\"box\" x=\"%d\" y=\"8\" width=\"200\" height=\"%d\" rx=\"6\"/>\n", x(i)-100, boxes)
+		fmt.Fprintf(b, "<rect class=\"box\" x=\"%d\" y=\"8\" width=\"%d\" height=\"%d\" rx=\"6\"/>\n", x(i)-boxWidth/2, boxWidth, boxes)
 		fmt.Fprintf(b, "<text class=\"host\" x=\"%d\" y=\"30\" text-anchor=\"middle\">%s</text>\n", x(i), html.EscapeString(label))
 	}
 	for i, e := range all {

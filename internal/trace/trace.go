@@ -38,6 +38,8 @@ type Recorder struct {
 	once   sync.Once
 	secret *secrets // behind a pointer, so that formatting a Recorder shows none
 
+	telling sync.Mutex // held while Done runs
+
 	mu        sync.Mutex // guards the fields below
 	exchanges []*Exchange
 	dropped   int
@@ -143,6 +145,8 @@ func (r *Recorder) complete(e *Exchange, fill func()) {
 	done := *e
 	r.mu.Unlock()
 	if r.Done != nil {
+		r.telling.Lock()
+		defer r.telling.Unlock()
 		r.Done(done)
 	}
 }

@@ -362,8 +362,7 @@ func TestManyExchangesAtOnceAreAllRecorded(t *testing.T) {
 	defer server.Close()
 	var told int
 	r := &Recorder{}
-	var mu sync.Mutex
-	r.Done = func(Exchange) { mu.Lock(); told++; mu.Unlock() }
+	r.Done = func(Exchange) { told++ } // one call at a time: the race detector sees whether that holds
 	client := &http.Client{Transport: r}
 	var group sync.WaitGroup
 	for range 20 {

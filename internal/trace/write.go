@@ -59,7 +59,8 @@ func (e Exchange) Title() string {
 	case strings.Contains(path, "/metadata/identity"), strings.Contains(path, "/msi/token"):
 		return "ask the managed identity endpoint"
 	}
-	return "call the API"
+	path, _, _ = strings.Cut(e.path(), "?")
+	return e.Method + " " + path
 }
 
 func grantTitle(grant, use string) string {
