@@ -180,11 +180,11 @@ func shown(v jsontext.Value) string {
 func harmless(v jsontext.Value) jsontext.Value {
 	var out bytes.Buffer
 	dec := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	enc := jsontext.NewEncoder(&out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.OmitTopLevelNewline(true))
+	enc := jsontext.NewEncoder(&out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	for {
 		token, err := dec.ReadToken()
 		if err != nil {
-			return out.Bytes() // the end: the value has been parsed before
+			return bytes.TrimSpace(out.Bytes()) // the end: the value has been parsed before
 		}
 		if token.Kind() == '"' {
 			token = jsontext.String(strings.Map(func(r rune) rune {
@@ -195,7 +195,7 @@ func harmless(v jsontext.Value) jsontext.Value {
 			}, strings.ToValidUTF8(token.String(), "\uFFFD")))
 		}
 		if enc.WriteToken(token) != nil {
-			return out.Bytes()
+			return bytes.TrimSpace(out.Bytes())
 		}
 	}
 }
