@@ -126,7 +126,6 @@ func (f DeviceCode) Acquire(ctx context.Context, c *Client, req Request) (*Token
 func (c *Client) poll(ctx context.Context, req Request, grant url.Values) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTime)
 	defer cancel()
-	req.Scopes = nil // they were said when the code was made
 	return c.Exchange(ctx, req, grant)
 }
 
