@@ -288,10 +288,10 @@ func (b *batch) run(ctx context.Context, chunk []int) error {
 // in an earlier batch, and returns the others.
 func (b *batch) refuseDependents(open []int) []int {
 	var left []int
-	for _, i := range open {
+	for _, i := range open { // what a request depends on stands before it
 		failed := slices.IndexFunc(b.requests[i].DependsOn, func(id string) bool {
 			j := b.index[strings.ToLower(id)]
-			return b.responses[j].Err != nil && !slices.Contains(open, j)
+			return b.responses[j].Err != nil && !slices.Contains(left, j)
 		})
 		if failed < 0 {
 			left = append(left, i)

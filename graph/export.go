@@ -279,26 +279,44 @@ func (c closing) Close() error {
 	return err
 }
 
-// put writes one page in one piece.
+func line(dst []byte, item jsontext.Value) ([]byte, error) {
+	return append(append(dst, item...), '\n'), nil
+}
+
+// compactLine is line for a service that breaks lines within its items.
+func compactLine(dst []byte, item jsontext.Value) ([]byte, error) {
+	if err := item.Compact(); err != nil {
+		return dst, err
+	}
+	return line(dst, item)
+}
+
+// largeWrite is where one more system call costs nothing any more.
+const largeWrite = 128 << 10
+
+// put writes one page.
 func (e *exporter) put(f filled) error {
 	p := f.page
 	e.out = e.out[:0]
-	broken := bytes.ContainsAny(p.body, "\r\n")
+	encode := e.o.Encode
+	switch {
+	case encode != nil:
+	case bytes.ContainsAny(p.body, "\r\n"):
+		encode = compactLine
+	default:
+		encode = line
+	}
 	for i := range p.items {
-		item := p.item(i)
-		if e.o.Encode != nil {
-			var err error
-			if e.out, err = e.o.Encode(e.out, item); err != nil {
+		var err error
+		if e.out, err = encode(e.out, p.item(i)); err != nil {
+			return err
+		}
+		if len(e.out) >= largeWrite {
+			if err := e.write(e.out); err != nil {
 				return err
 			}
-			continue
+			e.out = e.out[:0]
 		}
-		if broken && bytes.ContainsAny(item, "\r\n") {
-			if err := item.Compact(); err != nil {
-				return err
-			}
-		}
-		e.out = append(append(e.out, item...), '\n')
 	}
 	if err := e.write(e.out); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -72,7 +73,9 @@ type world struct {
 
 func serve(t testing.TB, handler http.HandlerFunc) *world {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // faults are what is tested
+	server.Start()
 	t.Cleanup(server.Close)
 	w := &world{server: server, source: &tokens{}, clock: &clock{now: time.Now().Truncate(time.Second)}}
 	w.Client = &Client{

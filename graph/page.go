@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -186,11 +187,14 @@ func (p *page) peek() (next string, decided bool) {
 
 // read reads a whole body into the page and parses it. foresee, if not nil, is
 // told of the next page as soon as its link is there.
-func (p *page) read(from io.Reader, most int, foresee func(next string)) error {
-	p.body = p.body[:0]
+// length is what was announced; -1 if nothing was.
+func (p *page) read(from io.Reader, length int64, most int, foresee func(next string)) error {
+	// One byte more, to see the end without growing; an announcement alone
+	// gets no more than a page of usual size.
+	p.body = slices.Grow(p.body[:0], int(min(max(length+1, 64<<10), 1<<20)))
 	for {
 		if len(p.body) == cap(p.body) {
-			p.body = append(p.body, make([]byte, max(64<<10, cap(p.body)/2))...)[:len(p.body)]
+			p.body = slices.Grow(p.body, cap(p.body)/2)
 		}
 		n, err := from.Read(p.body[len(p.body):cap(p.body)])
 		p.body = p.body[:len(p.body)+n]
@@ -267,7 +271,7 @@ func (w *walk) get(ctx context.Context, link *url.URL, resp *http.Response, p *p
 				return err
 			}
 		}
-		err := p.read(resp.Body, w.c.maxPage(), foresee)
+		err := p.read(resp.Body, resp.ContentLength, w.c.maxPage(), foresee)
 		resp.Body.Close()
 		var lost *unreachable
 		switch {

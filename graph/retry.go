@@ -140,11 +140,7 @@ func (a *attempts) pause(ctx context.Context, status int, asked time.Duration, e
 		most := min(time.Second<<min(a.tries-1, 6), time.Minute)
 		d = max(time.Duration(a.c.random()*float64(most)), 100*time.Millisecond)
 	}
-	patience := a.c.Patience
-	if patience == 0 {
-		patience = 5 * time.Minute
-	}
-	if a.waited+d > patience || !a.c.leaves(ctx, d) {
+	if a.waited+d > a.c.patience() || !a.c.leaves(ctx, d) {
 		return false
 	}
 	a.waited += d
@@ -152,6 +148,13 @@ func (a *attempts) pause(ctx context.Context, status int, asked time.Duration, e
 		a.c.OnWait(Wait{Method: a.method, Place: a.place, Status: status, Err: err, For: d, Try: a.tries})
 	}
 	return a.c.pause(ctx, d) == nil
+}
+
+func (c *Client) patience() time.Duration {
+	if c.Patience == 0 {
+		return 5 * time.Minute
+	}
+	return c.Patience
 }
 
 // leaves reports whether ctx lasts longer than d from now.
@@ -271,8 +274,10 @@ func (l *lanes) wait(ctx context.Context, c *Client, u *url.URL) error {
 	switch {
 	case until.IsZero() || d <= 0:
 		return nil
-	case !c.leaves(ctx, d) && ctx.Err() == nil:
-		return fmt.Errorf("%s wants to be left alone for another %s, longer than there is time: %w", u.Host, d.Round(time.Second), fob.ErrUnavailable)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case d > c.patience() || !c.leaves(ctx, d):
+		return fmt.Errorf("%s throttles and wants to be left alone for another %s, longer than there is time: %w", shown(u.Host), d.Round(time.Second), fob.ErrUnavailable)
 	}
 	return c.pause(ctx, d)
 }

@@ -231,11 +231,16 @@ func (c *Client) sendPiece(ctx context.Context, u Upload, how call, from, length
 		if from+length < u.Size {
 			return nil, 0, badAnswer(how, resp, "the upload is said to be complete before all of it was sent")
 		}
-		if len(body) == 0 || !jsontext.Value(body).IsValid() {
+		location := resp.Header.Get("Location")
+		if len(body) == 0 && location != "" {
 			// Outlook names the attachment in a header and sends no body.
-			body, _ = json.Marshal(map[string]string{"location": resp.Header.Get("Location")})
+			body, err = json.Marshal(map[string]string{"location": location})
+			return body, u.Size, err
 		}
-		return body, u.Size, nil
+		if item := jsontext.Value(body); item.Kind() == '{' && item.IsValid(pageSyntax) {
+			return item, u.Size, nil
+		}
+		return nil, 0, badAnswer(how, resp, "the upload is said to be complete, but not what became of it; look there before you send it again")
 	}
 	var s session
 	if json.Unmarshal(body, &s) != nil || len(s.Next) == 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +113,8 @@ func (u *unreachable) Error() string {
 		return "there is no host of this name"
 	case errors.Is(u.err, io.EOF) || errors.Is(u.err, io.ErrUnexpectedEOF):
 		return "the connection broke before the whole answer was there"
+	case strings.Contains(u.err.Error(), "response headers exceeded"):
+		return "the header of the answer is too large"
 	}
 	return clean(u.err.Error())
 }
