@@ -30,6 +30,9 @@ func Default() *World {
 	} {
 		u.Tenant, u.DisplayName, u.Mail = TenantID, u.GivenName+" "+u.Surname, u.UPN
 		u.PreferredLanguage = "en-GB"
+		if u.ID != AdaID {
+			u.Manager = AdaID
+		}
 		u.Created = day.Add(time.Duration(i) * time.Hour)
 		w.PutUser(&u)
 	}

@@ -31,15 +31,18 @@ type User struct {
 	PasswordExpired, Locked, MFARequired bool     // what a sign-in or ROPC is refused for (50055, 50053, 50076)
 	Roles                                []string // directory role template ids, the wids claim
 	Created                              time.Time
-	SessionsRevoked                      time.Time // grants issued before it are void (50173)
+	SessionsRevoked                      time.Time      // grants issued before it are void (50173)
+	Manager                              string         // a user's object id
+	More                                 map[string]any // further properties by the names that Graph has for them, as JSON values
 }
 
 // Group is a set of users and groups of a tenant.
 type Group struct {
 	ID, Tenant, Name, Description, Mail string
 	Unified                             bool     // a Microsoft 365 group rather than a security group
-	Members                             []string // object ids
+	Members, Owners                     []string // object ids
 	Created                             time.Time
+	More                                map[string]any // further properties by the names that Graph has for them, as JSON values
 }
 
 // Audience says whose accounts an app takes (signInAudience).
@@ -82,20 +85,25 @@ type App struct {
 	NoPrincipal      bool                // registered, but no service principal (7000229)
 	OptionalClaims   []string            // of access tokens for it: idtyp, xms_cc ...
 	RequiredAccess   map[string][]string // resource client id to scope values: what .default asks for
+
+	Created time.Time
+	Owners  []string       // object ids of users and service principals
+	More    map[string]any // further properties of the registration by the names that Graph has for them, as JSON values
 }
 
 // AppSecret is a client secret.
 type AppSecret struct {
 	ID, Name, Value string
-	Expires         time.Time // zero: never
+	Begins, Expires time.Time // zero: always; never
 }
 
 // FederatedCredential trusts the assertions of another issuer.
 // Its keys are in Keys, or come from the issuer's discovery document where
 // Keys is empty; the emulator reads one only from a loopback address.
 type FederatedCredential struct {
-	Name, Issuer, Subject, Audience string
-	Keys                            []byte // a JWK set
+	ID, Name, Issuer, Subject, Audience string // ID is an object id, which may be missing
+	Description                         string
+	Keys                                []byte // a JWK set
 }
 
 // Scope is a delegated permission that an app exposes.

@@ -23,12 +23,21 @@ type World struct {
 	users     []*User
 	userBy    map[string]*User // tenant + "/" + id or UPN, lower case
 	groups    []*Group
+	groupBy   map[string]*Group // id
 	apps      []*App
 	appBy     map[string]*App // client id, lower case
 	resources map[string]*App // identifier, as normalIdentifier writes it
 	installed map[string]bool // tenant + "/" + client id of foreign apps with a principal there
 	grants    []Grant
 	roles     []RoleAssignment
+
+	crowd   *Crowd        // nil: nobody is generated
+	touched map[int]*User // of the crowd, changed or (nil) deleted
+	reached []int         // the keys of touched, in order
+	deleted []Deleted
+	changes []Change
+	seq     uint64 // of the last change
+	made    uint64 // numbers new ids
 }
 
 // New returns a world with no tenants that knows Microsoft's own apps.
@@ -44,9 +53,11 @@ func (w *World) clear() {
 	w.tenants, w.users, w.groups, w.apps, w.grants, w.roles = nil, nil, nil, nil, nil, nil
 	w.tenantBy = map[string]*Tenant{}
 	w.userBy = map[string]*User{}
+	w.groupBy = map[string]*Group{}
 	w.appBy = map[string]*App{}
 	w.resources = map[string]*App{}
 	w.installed = map[string]bool{}
+	w.crowd, w.touched, w.reached, w.deleted = nil, nil, nil, nil
 	w.mu.Unlock()
 	for _, a := range firstParty() {
 		w.PutApp(a)
@@ -97,59 +108,211 @@ func (w *World) PutTenant(t *Tenant) {
 func (w *World) User(tenant, idOrUPN string) (*User, bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	u, ok := w.userBy[strings.ToLower(tenant+"/"+idOrUPN)]
-	return u, ok
+	return w.user(tenant, idOrUPN)
 }
 
-// Users returns the users of a tenant in the order of their creation.
+func (w *World) user(tenant, idOrUPN string) (*User, bool) {
+	if u, ok := w.userBy[strings.ToLower(tenant+"/"+idOrUPN)]; ok {
+		return u, true
+	}
+	if i, ok := w.inCrowd(tenant, idOrUPN); ok {
+		if _, touched := w.touched[i]; !touched { // else it is deleted, or has another name now
+			return w.crowd.User(i), true
+		}
+	}
+	return nil, false
+}
+
+func (w *World) inCrowd(tenant, idOrUPN string) (int, bool) {
+	if w.crowd == nil || tenant != "" && tenant != w.crowd.Tenant {
+		return 0, false
+	}
+	return w.crowd.Index(idOrUPN)
+}
+
+// Users returns the users of a tenant in the order of their creation. Those of
+// a [Crowd] are not among them, unless they were changed.
 func (w *World) Users(tenant string) []*User {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	var us []*User
-	for _, u := range w.users {
-		if u.Tenant == tenant {
+	us := w.kept(tenant)
+	for _, i := range w.reached {
+		if u := w.touched[i]; u != nil && u.Tenant == tenant {
 			us = append(us, u)
 		}
 	}
-	slices.SortStableFunc(us, func(a, b *User) int { return a.Created.Compare(b.Created) })
 	return us
+}
+
+func (w *World) kept(tenant string) []*User {
+	var us []*User
+	sorted := true
+	for _, u := range w.users {
+		if u.Tenant == tenant {
+			sorted = sorted && (len(us) == 0 || !u.Created.Before(us[len(us)-1].Created))
+			us = append(us, u)
+		}
+	}
+	if !sorted {
+		slices.SortStableFunc(us, func(a, b *User) int { return a.Created.Compare(b.Created) })
+	}
+	return us
+}
+
+// People is everybody of a tenant at one moment.
+type People struct {
+	Kept    []*User       // in the order of their creation
+	Crowd   *Crowd        // nil where nobody is generated
+	Touched map[int]*User // users of the crowd that are not as generated; nil ones are deleted
+	Reached []int         // the keys of Touched, in order
+}
+
+// Len is how many there are.
+func (p People) Len() int {
+	n := len(p.Kept)
+	if p.Crowd != nil {
+		n += p.Crowd.Len()
+	}
+	for _, u := range p.Touched {
+		if u == nil {
+			n--
+		}
+	}
+	return n
+}
+
+// People returns everybody of a tenant.
+func (w *World) People(tenant string) People {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	p := People{Kept: w.kept(tenant)}
+	if w.crowd != nil && w.crowd.Tenant == tenant {
+		p.Crowd, p.Touched, p.Reached = w.crowd, maps.Clone(w.touched), slices.Clone(w.reached)
+	}
+	return p
+}
+
+// Generate adds n users to a tenant that take no memory; see [Crowd]. One
+// tenant of a world has a crowd.
+func (w *World) Generate(tenant string, n int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.tenantBy[strings.ToLower(tenant)]
+	switch {
+	case !ok || len(t.Domains) == 0:
+		return fmt.Errorf("generating users: there is no tenant %q with a domain", tenant)
+	case n < 0 || n > 1<<31-1:
+		return fmt.Errorf("generating users: %d is not a number of users", n)
+	case w.crowd != nil:
+		return fmt.Errorf("generating users: there are generated users already")
+	case n == 0:
+		return nil
+	}
+	w.crowd, w.touched = newCrowd(t.ID, strings.ToLower(t.Domains[0]), n), map[int]*User{}
+	return nil
 }
 
 // PutUser adds u, or replaces the user with its id.
 func (w *World) PutUser(u *User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.putUser(u)
+}
+
+func (w *World) putUser(u *User) {
 	u.ID = strings.ToLower(u.ID)
+	before, existed := w.user(u.Tenant, u.ID)
 	w.forgetUser(u.Tenant, u.ID)
 	if u.Created.IsZero() {
 		u.Created = w.Now()
 	}
-	w.users = put(w.users, u, func(o *User) bool { return o.ID == u.ID && o.Tenant == u.Tenant })
+	if i, ok := w.inCrowd(u.Tenant, u.ID); ok {
+		w.touch(i, u)
+	} else if existed {
+		w.users[slices.Index(w.users, before)] = u
+	} else {
+		w.users = append(w.users, u)
+	}
 	for _, tenant := range []string{u.Tenant, ""} {
 		w.userBy[strings.ToLower(tenant+"/"+u.ID)] = u
 		w.userBy[strings.ToLower(tenant+"/"+u.UPN)] = u
 	}
+	w.changed(Change{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, User: before})
+}
+
+func (w *World) touch(i int, u *User) {
+	if _, again := w.touched[i]; !again {
+		at, _ := slices.BinarySearch(w.reached, i)
+		w.reached = slices.Insert(w.reached, at, i)
+	}
+	w.touched[i] = u
+}
+
+// CreateUser adds u unless its user principal name is taken.
+func (w *World) CreateUser(u *User) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, taken := w.user(u.Tenant, u.UPN); taken {
+		return ErrConflict
+	}
+	w.putUser(u)
+	return nil
+}
+
+// UpdateUser replaces a user by a copy that change has changed, unless change
+// returns an error or the new user principal name is taken.
+func (w *World) UpdateUser(tenant, id string, change func(*User) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old, ok := w.user(tenant, id)
+	if !ok {
+		return ErrNotFound
+	}
+	c := *old
+	c.More = maps.Clone(old.More)
+	if err := change(&c); err != nil {
+		return err
+	}
+	if other, taken := w.user(tenant, c.UPN); taken && other.ID != c.ID {
+		return ErrConflict
+	}
+	w.putUser(&c)
+	return nil
 }
 
 // DeleteUser removes a user and the user's memberships; it says whether there
-// was one. Grants and tokens of the user are good for nothing afterwards.
+// was one. For 30 days the user is one of [World.DeletedItems]. Grants and
+// tokens of the user are good for nothing in the meantime.
 func (w *World) DeleteUser(tenant, id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	u, ok := w.userBy[strings.ToLower(tenant+"/"+id)]
+	u, ok := w.user(tenant, id)
 	if !ok {
 		return false
 	}
 	w.forgetUser(tenant, u.ID)
-	w.users = slices.DeleteFunc(w.users, func(o *User) bool { return o == u })
-	for i, g := range w.groups {
-		if slices.Contains(g.Members, u.ID) {
+	if i, ok := w.inCrowd(u.Tenant, u.ID); ok {
+		w.touch(i, nil)
+	} else {
+		w.users = slices.DeleteFunc(w.users, func(o *User) bool { return o == u })
+	}
+	w.deleted = append(w.deleted, Deleted{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, At: w.Now(), User: u, memberOf: w.leaveGroups(u.ID)})
+	w.changed(Change{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, User: u, Removed: "changed"})
+	return true
+}
+
+// leaveGroups takes an object out of all groups and returns their ids.
+func (w *World) leaveGroups(id string) []string {
+	var left []string
+	for _, g := range slices.Clone(w.groups) {
+		if slices.Contains(g.Members, id) {
 			c := *g
-			c.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m string) bool { return m == u.ID })
-			w.groups[i] = &c
+			c.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m string) bool { return m == id })
+			w.putGroup(&c)
+			left = append(left, g.ID)
 		}
 	}
-	return true
+	return left
 }
 
 // forgetUser takes a user out of the index, by the names it has now.
@@ -167,20 +330,27 @@ func (w *World) forgetUser(tenant, id string) {
 // RevokeSessions voids all grants of a user that were made until now; it says
 // whether there is such a user.
 func (w *World) RevokeSessions(userID string) bool {
-	u, ok := w.User("", userID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u, ok := w.user("", userID)
 	if !ok {
 		return false
 	}
 	c := *u
 	c.SessionsRevoked = w.Now()
-	w.PutUser(&c)
+	w.putUser(&c)
 	return true
 }
 
 // Group returns the group of a tenant with this object id or display name.
 func (w *World) Group(tenant, idOrName string) (*Group, bool) {
-	for _, g := range w.Groups(tenant) {
-		if strings.EqualFold(g.ID, idOrName) || g.Name == idOrName {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if g, ok := w.groupBy[strings.ToLower(idOrName)]; ok && g.Tenant == tenant {
+		return g, true
+	}
+	for _, g := range w.groups {
+		if g.Tenant == tenant && g.Name == idOrName {
 			return g, true
 		}
 	}
@@ -222,20 +392,61 @@ func (w *World) GroupsOf(tenant, id string) []*Group {
 func (w *World) PutGroup(g *Group) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.putGroup(g)
+}
+
+func (w *World) putGroup(g *Group) {
 	g.ID = strings.ToLower(g.ID)
 	if g.Created.IsZero() {
 		g.Created = w.Now()
 	}
-	w.groups = put(w.groups, g, func(o *Group) bool { return o.ID == g.ID })
+	before := w.groupBy[g.ID]
+	if before != nil {
+		w.groups[slices.Index(w.groups, before)] = g
+	} else {
+		w.groups = append(w.groups, g)
+	}
+	w.groupBy[g.ID] = g
+	w.changed(Change{Tenant: g.Tenant, Kind: GroupKind, ID: g.ID, Group: before})
 }
 
-// DeleteGroup removes a group and says whether there was one.
+// UpdateGroup replaces a group by a copy that change has changed, unless
+// change returns an error.
+func (w *World) UpdateGroup(tenant, id string, change func(*Group) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old, ok := w.groupBy[strings.ToLower(id)]
+	if !ok || old.Tenant != tenant {
+		return ErrNotFound
+	}
+	c := *old
+	c.Members, c.Owners, c.More = slices.Clone(old.Members), slices.Clone(old.Owners), maps.Clone(old.More)
+	if err := change(&c); err != nil {
+		return err
+	}
+	w.putGroup(&c)
+	return nil
+}
+
+// DeleteGroup removes a group and says whether there was one. A Microsoft 365
+// group is one of [World.DeletedItems] for 30 days; a security group is gone.
 func (w *World) DeleteGroup(tenant, id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := len(w.groups)
-	w.groups = slices.DeleteFunc(w.groups, func(g *Group) bool { return g.Tenant == tenant && strings.EqualFold(g.ID, id) })
-	return len(w.groups) < n
+	g, ok := w.groupBy[strings.ToLower(id)]
+	if !ok || g.Tenant != tenant {
+		return false
+	}
+	w.groups = slices.DeleteFunc(w.groups, func(o *Group) bool { return o == g })
+	delete(w.groupBy, g.ID)
+	left := w.leaveGroups(g.ID)
+	removed := "deleted"
+	if g.Unified {
+		removed = "changed"
+		w.deleted = append(w.deleted, Deleted{Tenant: tenant, Kind: GroupKind, ID: g.ID, At: w.Now(), Group: g, memberOf: left})
+	}
+	w.changed(Change{Tenant: tenant, Kind: GroupKind, ID: g.ID, Group: g, Removed: removed})
+	return true
 }
 
 // App returns the app with this client id as a tenant sees it: its own,
@@ -281,6 +492,10 @@ func (w *World) Apps(tenant string) []*App {
 func (w *World) PutApp(a *App) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.putApp(a)
+}
+
+func (w *World) putApp(a *App) {
 	a.ClientID = strings.ToLower(a.ClientID)
 	if a.ObjectID == "" {
 		a.ObjectID = derivedID("application", a.ClientID)
@@ -289,11 +504,7 @@ func (w *World) PutApp(a *App) {
 		a.PrincipalID = derivedID("principal", a.Tenant, a.ClientID)
 	}
 	if old, ok := w.appBy[a.ClientID]; ok {
-		for k, r := range w.resources {
-			if r == old {
-				delete(w.resources, k)
-			}
-		}
+		w.forgetApp(old)
 	}
 	w.apps = put(w.apps, a, func(o *App) bool { return o.ClientID == a.ClientID })
 	w.appBy[a.ClientID] = a
@@ -303,19 +514,27 @@ func (w *World) PutApp(a *App) {
 	}
 }
 
+// forgetApp takes an app out of the index of resources.
+func (w *World) forgetApp(old *App) {
+	maps.DeleteFunc(w.resources, func(_ string, r *App) bool { return r == old })
+}
+
 // UpdateApp replaces an app by a copy that change has changed; it says whether
 // there is such an app.
 func (w *World) UpdateApp(clientID string, change func(*App)) bool {
-	a, ok := w.Registration(clientID)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.appBy[strings.ToLower(clientID)]
 	if !ok {
 		return false
 	}
 	c := *a
+	c.More, c.Owners = maps.Clone(a.More), slices.Clone(a.Owners)
 	c.Secrets, c.Certificates, c.Federated = slices.Clone(a.Secrets), slices.Clone(a.Certificates), slices.Clone(a.Federated)
 	c.IdentifierURIs = slices.Clone(a.IdentifierURIs)
 	c.WebRedirects, c.SPARedirects, c.NativeRedirects = slices.Clone(a.WebRedirects), slices.Clone(a.SPARedirects), slices.Clone(a.NativeRedirects)
 	change(&c)
-	w.PutApp(&c)
+	w.putApp(&c)
 	return true
 }
 
