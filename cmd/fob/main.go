@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/fobauth/fob/internal/cli"
@@ -13,9 +14,19 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// After the first Ctrl-C the next one ends the process at once.
-	context.AfterFunc(ctx, stop)
-	return cli.Run(ctx, cli.FromProcess())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	env := cli.FromProcess()
+	// Signals are watched from when something takes time. To watch them costs
+	// more than to print a stored token, which ends before anyone can interrupt.
+	env.Watch = sync.OnceFunc(func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		go func() {
+			<-signals
+			signal.Stop(signals) // the next Ctrl-C ends the process at once
+			cancel()
+		}()
+	})
+	return cli.Run(ctx, env)
 }

@@ -30,6 +30,10 @@ type Env struct {
 	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
+	// Watch is called before the first thing that takes time, so that Ctrl-C
+	// cancels the context that Run was given. Nil means that nobody watches:
+	// Ctrl-C then ends the process in the system's way.
+	Watch func()
 	// Open shows a page in the user's browser. Nil means the system's way.
 	Open func(ctx context.Context, page string) error
 }
@@ -81,7 +85,7 @@ func Run(ctx context.Context, env Env) int {
 		return inv.status
 	case errors.Is(err, syscall.EPIPE):
 		return StatusFailed // whoever read the output has gone; nobody to tell
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && errors.Is(err, context.Canceled), errors.Is(err, errInterrupted):
 		return StatusInterrupted
 	}
 	r := inv.describe(err)
@@ -109,11 +113,7 @@ func (inv *invocation) root() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(
-		inv.tourCommand(), inv.loginCommand(), inv.logoutCommand(), inv.accountsCommand(),
-		inv.tokenCommand(), inv.headerCommand(), inv.getCommand(),
-		inv.explainCommand(), inv.emulatorCommand(), inv.versionCommand(), inv.completionCommand(),
-	)
+	root.AddCommand(inv.commands()...)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: func(cmd *cobra.Command, args []string) error {
 		about, rest, err := root.Find(args)
@@ -135,6 +135,29 @@ func (inv *invocation) root() *cobra.Command {
 		return pflag.NormalizedName(name)
 	})
 	return root
+}
+
+// commands builds the command that the arguments name, or all of them where
+// they name none: a stored token is printed in less time than it takes to
+// define every flag.
+func (inv *invocation) commands() []*cobra.Command {
+	var all []*cobra.Command
+	for _, c := range []struct {
+		names string // as Use and Aliases have them
+		build func() *cobra.Command
+	}{
+		{"tour", inv.tourCommand}, {"login", inv.loginCommand}, {"logout", inv.logoutCommand},
+		{"accounts whoami status", inv.accountsCommand},
+		{"token get-access-token print-access-token", inv.tokenCommand}, {"header", inv.headerCommand}, {"get", inv.getCommand},
+		{"explain", inv.explainCommand}, {"emulator emu", inv.emulatorCommand},
+		{"version", inv.versionCommand}, {"completion", inv.completionCommand},
+	} {
+		if len(inv.Args) > 0 && slices.Contains(strings.Fields(c.names), inv.Args[0]) && c.names != "completion" {
+			return []*cobra.Command{c.build()}
+		}
+		all = append(all, c.build())
+	}
+	return all
 }
 
 // running is called by every command first.
@@ -268,6 +291,13 @@ func (inv *invocation) getenv(name string) string {
 		}
 	}
 	return ""
+}
+
+// watch makes Ctrl-C cancel what is under way.
+func (inv *invocation) watch() {
+	if inv.Watch != nil {
+		inv.Watch()
+	}
 }
 
 // FromProcess returns the environment of this process.

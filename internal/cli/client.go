@@ -371,6 +371,7 @@ func (inv *invocation) withTimeout(ctx context.Context) (context.Context, contex
 // is built at the first request: a stored token needs none.
 func (inv *invocation) roundTripper(s *settings) http.RoundTripper {
 	return &lazyTransport{build: sync.OnceValues(func() (http.RoundTripper, error) {
+		inv.watch()
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxResponseHeaderBytes = 64 << 10
 		t.ResponseHeaderTimeout = 30 * time.Second

@@ -76,6 +76,7 @@ func (inv *invocation) startEmulator(cfg entratest.Config) (*entratest.Emulator,
 	if preferred {
 		cfg.Listen = defaultListen
 	}
+	inv.watch()
 	e, err := entratest.Start(cfg)
 	if preferred && errors.Is(err, syscall.EADDRINUSE) {
 		inv.note("%s is taken; the emulator listens on a free port instead", defaultListen)

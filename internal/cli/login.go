@@ -86,6 +86,7 @@ func (inv *invocation) loginCommand() *cobra.Command {
 			ctx, cancel = context.WithTimeout(ctx, max(inv.flags.timeout, 15*time.Minute))
 			defer cancel()
 		}
+		inv.watch()
 		token, err := c.SignIn(ctx, req)
 		if err != nil {
 			return err

@@ -246,6 +246,9 @@ func (inv *invocation) note(format string, args ...any) {
 
 // warn tells the person about something that went wrong without failing.
 func (inv *invocation) warn(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // that was the person
+	}
 	fmt.Fprintf(inv.Stderr, "fob: warning: %s\n", oneLine(err.Error()))
 }
 

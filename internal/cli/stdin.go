@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
+	"os/signal"
 
 	"golang.org/x/term"
 )
+
+// errInterrupted is a Ctrl-C where no context could be asked.
+var errInterrupted = errors.New("interrupted")
 
 // readStdinSecret reads a secret from stdin. A person who types or pastes it
 // does not see it on the screen.
@@ -14,8 +19,29 @@ func (inv *invocation) readStdinSecret(flag string) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return readAtMost(inv.Stdin, "stdin", maxSecretFile)
 	}
+	before, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
 	io.WriteString(inv.Stderr, "Paste what "+flag+" is to read, then Enter (it is not shown): ")
-	data, err := term.ReadPassword(int(f.Fd()))
-	io.WriteString(inv.Stderr, "\n")
-	return data, err
+	defer io.WriteString(inv.Stderr, "\n")
+	type answer struct {
+		data []byte
+		err  error
+	}
+	done := make(chan answer, 1)
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
+	go func() { // ends with the line, or with the process
+		data, err := term.ReadPassword(int(f.Fd()))
+		done <- answer{data, err}
+	}()
+	select {
+	case a := <-done:
+		return a.data, a.err
+	case <-interrupted:
+		// Or the shell would go on without showing what is typed.
+		return nil, errors.Join(errInterrupted, term.Restore(int(f.Fd()), before))
+	}
 }

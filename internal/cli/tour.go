@@ -34,6 +34,7 @@ func (inv *invocation) tourCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&interactive, "interactive", false, "wait for you at the device page")
 	return inv.define(cmd, func(cmd *cobra.Command, _ []string) error {
+		inv.watch()
 		e, err := entratest.Start(entratest.Config{DeviceInterval: time.Second})
 		if err != nil {
 			return err

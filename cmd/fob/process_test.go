@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What only a process of its own shows: signals and broken pipes.
+
+func fobProcess(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath("fob") // testscript put it there
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), "FOB_CACHE_DIR="+dir, "HOME="+dir)
+	return cmd
+}
+
+func TestTheEmulatorRunsUntilItIsInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows sends no interrupts to other processes")
+	}
+	dir := t.TempDir()
+	emulator := fobProcess(t, dir, "emulator", "--listen", "127.0.0.1:0", "-o", "json")
+	out, err := emulator.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := emulator.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(ready, `"url":"https://localhost:`) {
+		t.Fatalf("%s, %v", ready, err)
+	}
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("daemon-secret-value-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fobProcess(t, dir, "get", "/users", "--emulator", "--client-secret-file", secret).CombinedOutput(); err != nil || !strings.Contains(string(got), "Cleo Marsh") {
+		t.Errorf("%s, %v", got, err)
+	}
+	if err := emulator.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := emulator.Wait(); err != nil {
+		t.Errorf("the emulator ended with %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "emulators", "*")); err != nil || len(left) > 0 {
+		t.Errorf("the emulator that has ended is still announced: %v, %v", left, err)
+	}
+}
+
+func TestCtrlCAtASignInIsStatus130(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows sends no interrupts to other processes")
+	}
+	login := fobProcess(t, t.TempDir(), "emulator", "run", "--", "fob", "login", "--emulator", "--device-code")
+	errs, err := login.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer strings.Builder
+	login.Stdout = &answer
+	if err := login.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(errs)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C gives up") {
+	}
+	if err := login.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(errs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := login.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("ended with %v: %s", err, rest)
+	}
+	if answer.Len() > 0 || strings.Contains(string(rest), "error") {
+		t.Errorf("stdout %q, stderr %q", answer.String(), rest)
+	}
+}
+
+func TestABrokenPipeIsQuiet(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("pipes break differently on Windows")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	cmd := fobProcess(t, t.TempDir(), "explain", "50011")
+	var errs strings.Builder
+	cmd.Stdout, cmd.Stderr = w, &errs
+	err = cmd.Run()
+	w.Close()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || errs.Len() > 0 {
+		t.Errorf("%v, stderr %q", err, errs.String())
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() != syscall.SIGPIPE {
+		t.Errorf("ended by %v", status.Signal())
+	}
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// api is a server that gives tokens and is an API at the same time, for what
+// the emulator never does.
+func api(t *testing.T, answer http.HandlerFunc) (call func(args ...string) ran, address string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/oauth2/v2.0/token") {
+			fmt.Fprint(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":3600}`)
+			return
+		}
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(args ...string) ran {
+		return runFob(t, []string{"AZURE_CLIENT_SECRET=secret", "AZURE_CLIENT_ID=client", "AZURE_TENANT_ID=tenant.example"},
+			append([]string{"get", "--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca}, args...)...)
+	}, server.URL
+}
+
+func TestANextLinkToAnotherOriginIsNotFollowed(t *testing.T) {
+	visited := false
+	other := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visited = true }))
+	defer other.Close()
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"value":[{"id":1}],"@odata.nextLink":%q}`, other.URL+"/next")
+	})
+	got := call("/users", "--all", "-o", "ndjson")
+	if got.status != StatusFailed || got.stdout != "{\"id\":1}\n" || !strings.Contains(got.stderr, "another origin") || visited {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestANextLinkThatLeadsBackEnds(t *testing.T) {
+	call, address := api(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"value":[{"page":%q}],"@odata.nextLink":"/v1.0/users?p=%d"}`, r.URL.Query().Get("p"), 1)
+	})
+	_ = address
+	got := call("/users", "--all", "-o", "ndjson")
+	if got.status != StatusFailed || strings.Count(got.stdout, "\n") != 2 || !strings.Contains(got.stderr, "leads back") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAnAnswerWithoutValueIsOneItem(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "{ \"a\" : 1,\n \"value\" : \"text\" }")
+	})
+	if got := call("/me", "-o", "ndjson"); got.stdout != "{\"a\":1,\"value\":\"text\"}\n" || got.status != StatusDone {
+		t.Errorf("%+v", got)
+	}
+	if got := call("/me", "--all"); got.stdout != "[\n{\"a\":1,\"value\":\"text\"}\n]\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTheTokenDoesNotFollowARedirectToAnotherHost(t *testing.T) {
+	var got []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Authorization"))
+	}))
+	defer other.Close()
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer the-token" {
+			t.Errorf("the API got %q", r.Header.Get("Authorization"))
+		}
+		http.Redirect(w, r, other.URL+"/blob", http.StatusFound)
+	})
+	if out := call("/me/photo/$value"); out.status != StatusDone {
+		t.Errorf("%+v", out)
+	}
+	if len(got) != 1 || got[0] != "" {
+		t.Errorf("the other host got %q", got)
+	}
+}
+
+func TestTheStatusFollowsFromTheAnswer(t *testing.T) {
+	for code, want := range map[int]int{400: StatusFailed, 401: StatusRefused, 403: StatusRefused, 404: StatusFailed, 429: StatusUnavailable, 501: StatusFailed, 503: StatusUnavailable} {
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(code)
+			fmt.Fprint(w, `{"error":{"code":"Word","message":"Sentence."}}`)
+		})
+		got := call("/me")
+		if got.status != want || !strings.Contains(got.stderr, fmt.Sprintf("fob: error: Word: Sentence. (HTTP %d, GET /v1.0/me)", code)) {
+			t.Errorf("HTTP %d: %+v", code, got)
+		}
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for _, test := range []struct{ given, address, scope string }{
+		{"/me", "https://graph.microsoft.com/v1.0/me", "https://graph.microsoft.com/.default"},
+		{"me", "https://graph.microsoft.com/v1.0/me", "https://graph.microsoft.com/.default"},
+		{"/beta/me", "https://graph.microsoft.com/beta/me", "https://graph.microsoft.com/.default"},
+		{"/v1.0/users?$top=1", "https://graph.microsoft.com/v1.0/users?$top=1", "https://graph.microsoft.com/.default"},
+		{"/subscriptions?api-version=2022-12-01", "https://management.azure.com/subscriptions?api-version=2022-12-01", "https://management.azure.com/.default"},
+		{"https://management.azure.com/tenants?api-version=1", "https://management.azure.com/tenants?api-version=1", "https://management.azure.com/.default"},
+		{"https://GRAPH.microsoft.com:443/v1.0/me#x", "https://GRAPH.microsoft.com:443/v1.0/me", "https://graph.microsoft.com/.default"},
+	} {
+		s, err := resolved(t, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, scope, err := new(invocation).target(s, test.given)
+		if err != nil || u.String() != test.address || scope != test.scope {
+			t.Errorf("%s is %v with %s, %v", test.given, u, scope, err)
+		}
+	}
+	for _, given := range []string{"https://evil.example/v1.0/me", "http://graph.microsoft.com/v1.0/me", "https://graph.microsoft.com.evil.example/", "https://graph.microsoft.com@evil.example/",
+		"https://graph.microsoft.com:444/v1.0/me", "ftp://graph.microsoft.com/", "https:///me"} {
+		s, err := resolved(t, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u, _, err := new(invocation).target(s, given); err == nil {
+			t.Errorf("a token would go to %v", u)
+		}
+	}
+}
