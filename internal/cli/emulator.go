@@ -148,7 +148,8 @@ func (inv *invocation) printEmulator(e *entratest.Emulator) error {
 		row("", entratest.BenUPN+" "+entratest.BenPassword)
 		row("", entratest.CleoUPN+" "+entratest.CleoPassword)
 		row("apps", entratest.CLIClientID+"  public: device code, browser")
-		row("", entratest.DaemonClientID+"  confidential: "+entratest.DaemonSecret)
+		row("", entratest.DaemonClientID+"  confidential, with the secret")
+		row("", entratest.DaemonSecret)
 	}
 	b.WriteString("\nIn another terminal:\n\n")
 	b.WriteString("  fob login --emulator\n  fob get /me --emulator\n")
