@@ -84,7 +84,7 @@ func (c *Client) Download(ctx context.Context, address string, to io.WriterAt, d
 			tries = c.attempts(http.MethodGet, how)
 		}
 		if !tries.again(ctx, nil, err) {
-			return f.File, fmt.Errorf("GET %s: %w", how.place(), err)
+			return f.File, fmt.Errorf("GET %s: %w", how.place(), orEnd(ctx, err))
 		}
 	}
 }

@@ -284,7 +284,7 @@ func (w *walk) get(ctx context.Context, link *url.URL, resp *http.Response, p *p
 			return badAnswer(how, resp, err.Error())
 		}
 		if !tries.again(ctx, nil, err) {
-			return fmt.Errorf("GET %s: %w", how.place(), err)
+			return fmt.Errorf("GET %s: %w", how.place(), orEnd(ctx, err))
 		}
 		resp, foresee = nil, nil
 	}

@@ -47,6 +47,11 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := r.base.RoundTrip(attempt)
 		r.c.lanes.learn(r.c, req.URL, resp)
 		if !again || !tries.again(ctx, resp, err) {
+			if resp != nil && resp.StatusCode >= 400 && ctx.Err() != nil {
+				// The caller gave up while waiting: that is the news.
+				resp.Body.Close()
+				return nil, ctx.Err()
+			}
 			return resp, err
 		}
 		if resp != nil {
@@ -155,6 +160,14 @@ func (c *Client) patience() time.Duration {
 		return 5 * time.Minute
 	}
 	return c.Patience
+}
+
+// orEnd is err, or that the caller gave up, which explains all the rest.
+func orEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // leaves reports whether ctx lasts longer than d from now.

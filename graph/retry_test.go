@@ -254,3 +254,17 @@ func TestAThrottleThatIsLongerThanAnybodysPatienceIsNotWaitedFor(t *testing.T) {
 		t.Errorf("%d requests, waited %v", requests, w.clock.waited())
 	}
 }
+
+func TestACallerWhoGivesUpWhileWaitingIsToldThat(t *testing.T) {
+	w := serve(t, says(429, "", "Retry-After", "5"))
+	for name := range calls(t, t.Context(), w, "/good") {
+		ctx, cancel := context.WithCancel(t.Context())
+		waits := 0
+		w.OnWait = func(Wait) { waits++; cancel() }
+		err := calls(t, ctx, w, "/good")[name]()
+		if !errors.Is(err, context.Canceled) || waits == 0 {
+			t.Errorf("%s: %v after %d waits", name, err, waits)
+		}
+		w.clock.sleep(t.Context(), time.Minute) // the service is not angry any more
+	}
+}

@@ -199,7 +199,7 @@ func (c *Client) sendPieces(ctx context.Context, u Upload, how call, next, piece
 		case refused != nil && refused.Status == http.StatusRequestedRangeNotSatisfiable && tries.worth(http.StatusBadGateway, false, nil):
 		case refused != nil && tries.worth(refused.Status, refused.RetryAfter > 0, nil) && tries.pause(ctx, refused.Status, refused.RetryAfter, nil):
 		default:
-			return nil, err
+			return nil, orEnd(ctx, err)
 		}
 		if next, err = c.received(ctx, how, u.Size); err != nil {
 			return nil, err
