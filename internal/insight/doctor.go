@@ -74,6 +74,22 @@ func (n Network) Check(ctx context.Context) *Checkup {
 	return c
 }
 
+// Clock compares this machine's clock with each host's, and looks at nothing
+// else.
+func (n Network) Clock(ctx context.Context) *Checkup {
+	all := n.Check(ctx)
+	c := &Checkup{Area: "clock"}
+	for _, f := range all.Findings {
+		if strings.Contains(f.What, "clock") {
+			c.Findings = append(c.Findings, f)
+		}
+	}
+	if len(c.Findings) == 0 {
+		c.say(Problem, "no server told the time", "none could be reached", "look at the network first", "fob doctor network")
+	}
+	return c
+}
+
 func (n Network) environment(c *Checkup) {
 	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		value := first(n.Getenv(name), n.Getenv(strings.ToLower(name)))

@@ -241,7 +241,7 @@ func unreadable(text string) *Token {
 	dots := strings.Count(text, ".")
 	head, _, _ := strings.Cut(text, ".")
 	switch {
-	case dots == 4:
+	case dots == 4 && strings.HasPrefix(text, "ey"):
 		header, err := base64.RawURLEncoding.DecodeString(head)
 		if err != nil {
 			return nil

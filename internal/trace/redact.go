@@ -63,13 +63,14 @@ var harmlessClaims = []string{"alg", "typ", "kid", "x5t", "x5t#S256", "aud", "is
 // secrets knows every secret that was seen, to find it again in what servers
 // echo.
 type secrets struct {
-	mu  sync.Mutex
-	all map[string]bool
+	mu   sync.Mutex // guards the fields below
+	all  map[string]bool
+	full bool // there were more than fit: from then on nothing is shown
 }
 
 const (
 	minSecret  = 6 // shorter ones would be found in every other word
-	maxSecrets = 5000
+	maxSecrets = 10_000
 )
 
 // learn remembers a secret in the forms in which it may come back.
@@ -83,7 +84,7 @@ func (s *secrets) learn(secret string) {
 	if s.all == nil {
 		s.all = map[string]bool{}
 	}
-	if len(s.all) < maxSecrets {
+	if s.full = s.full || len(s.all) >= maxSecrets; !s.full {
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), string(quoted[1 : len(quoted)-1])} {
 			s.all[form] = true
 		}
@@ -165,13 +166,17 @@ func (s *secrets) scrub(text string) string {
 
 func (s *secrets) remove(text string) string {
 	s.mu.Lock()
-	known := make([]string, 0, len(s.all))
+	var known []string
 	for secret := range s.all {
-		if strings.Contains(text, secret) {
+		if len(secret) <= len(text) && strings.Contains(text, secret) {
 			known = append(known, secret)
 		}
 	}
+	full := s.full
 	s.mu.Unlock()
+	if full {
+		return Redacted
+	}
 	// Long ones first: one may be a part of another.
 	sort.Slice(known, func(i, j int) bool { return len(known[i]) > len(known[j]) })
 	for _, secret := range known {

@@ -130,7 +130,8 @@ func (r *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	content := &content{body: resp.Body, done: func(kept []byte, size int64, whole bool) {
 		r.complete(e, func() { r.answer(e, &clone, kept, size, whole) })
 	}}
-	if resp.Body == nil || resp.Body == http.NoBody || req.Method == http.MethodHead {
+	// An upgraded connection's body is also written to: it is left alone.
+	if resp.Body == nil || resp.Body == http.NoBody || req.Method == http.MethodHead || resp.StatusCode == http.StatusSwitchingProtocols {
 		r.complete(e, func() { r.answer(e, &clone, nil, 0, true) })
 		return resp, nil
 	}

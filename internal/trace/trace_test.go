@@ -382,6 +382,17 @@ func TestManyExchangesAtOnceAreAllRecorded(t *testing.T) {
 	}
 }
 
+func TestMoreSecretsThanCanBeRememberedHideEverything(t *testing.T) {
+	s := &secrets{}
+	for i := range maxSecrets {
+		s.learn(fmt.Sprintf("secret-%d", i))
+	}
+	s.learn(canary)
+	if got := s.scrub("the server says " + canary); got != Redacted {
+		t.Fatal(got)
+	}
+}
+
 // TestABrowserDrawsTheDiagram opens the page in Chromium, where there is one,
 // and looks at the pixels: the arrows' colour must be there.
 func TestABrowserDrawsTheDiagram(t *testing.T) {

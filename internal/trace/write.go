@@ -238,8 +238,9 @@ func (r *Recorder) WriteHAR(w io.Writer) error {
 	for _, e := range all {
 		query := []pair{}
 		if u, err := url.Parse(e.URL); err == nil {
-			for name, values := range u.Query() {
-				for _, v := range values {
+			values := u.Query()
+			for _, name := range sortedKeys(values) {
+				for _, v := range values[name] {
 					query = append(query, pair{name, v})
 				}
 			}
