@@ -24,7 +24,7 @@ type Wait struct {
 	Status int           // what was answered; 0 if nothing was
 	Err    error         // why nothing was answered; nil if something was
 	For    time.Duration // how long
-	Try    int           // how many tries there were
+	Try    int           // how many tries there were; 0 while others are throttled
 }
 
 // retrying tries a request again while that is safe and the client has
@@ -40,7 +40,7 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	tries := r.c.attempts(req.Method, r.how)
 	again := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	for attempt := req; ; {
-		if err := r.c.lanes.wait(ctx, r.c, req.URL); err != nil {
+		if err := r.c.lanes.wait(ctx, r.c, req); err != nil {
 			closeBody(attempt.Body)
 			return nil, err
 		}
@@ -248,6 +248,7 @@ func laneOf(u *url.URL) string {
 	return originOf(u) + "/" + strings.ToLower(first)
 }
 
+// learn closes the lane of u as long as its answer asks for.
 func (l *lanes) learn(c *Client, u *url.URL, resp *http.Response) {
 	if resp == nil {
 		return
@@ -276,7 +277,9 @@ func (l *lanes) learn(c *Client, u *url.URL, resp *http.Response) {
 	}
 }
 
-func (l *lanes) wait(ctx context.Context, c *Client, u *url.URL) error {
+// wait holds a request back while its lane is closed.
+func (l *lanes) wait(ctx context.Context, c *Client, req *http.Request) error {
+	u := req.URL
 	l.mu.Lock()
 	until := time.Time{}
 	if len(l.until) > 0 {
@@ -291,6 +294,11 @@ func (l *lanes) wait(ctx context.Context, c *Client, u *url.URL) error {
 		return ctx.Err()
 	case d > c.patience() || !c.leaves(ctx, d):
 		return fmt.Errorf("%s throttles and wants to be left alone for another %s, longer than there is time: %w", shown(u.Host), d.Round(time.Second), fob.ErrUnavailable)
+	}
+	// Not all that are held back at the same moment.
+	d += time.Duration(c.random() * float64(d) / 10)
+	if c.OnWait != nil {
+		c.OnWait(Wait{Method: req.Method, Place: shown(u.Host), Status: http.StatusTooManyRequests, For: d})
 	}
 	return c.pause(ctx, d)
 }
