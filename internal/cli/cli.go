@@ -18,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fobauth/fob/store/filestore"
 )
 
 // Env is everything that a command gets from outside. Stdin, Stdout and Stderr
@@ -59,6 +61,8 @@ type invocation struct {
 	command string
 	// settings are what the command resolved, for the report.
 	settings *settings
+	// opened is the store, once a command has opened it.
+	opened *filestore.Store
 	// status is the exit status of a command that ran another program.
 	status int
 }
@@ -73,6 +77,9 @@ func Run(ctx context.Context, env Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	command, err := root.ExecuteContextC(ctx)
+	if inv.opened != nil {
+		defer inv.opened.Close()
+	}
 	if inv.command == "" && command != nil {
 		inv.command = command.CommandPath()
 	}

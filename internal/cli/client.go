@@ -203,11 +203,10 @@ func withScheme(host string) string {
 
 // storedAccounts lists the sign-ins of all clients.
 func (inv *invocation) storedAccounts(ctx context.Context, s *settings) ([]fob.RecordInfo, error) {
-	store, err := filestore.Open(storeDir(s))
+	store, err := inv.openStore(s)
 	if err != nil {
-		return nil, &problem{err: err, text: "opening the token store", fix: "name another directory with --cache-dir or FOB_CACHE_DIR"}
+		return nil, err
 	}
-	defer store.Close()
 	var all []fob.RecordInfo
 	for key, err := range store.List(ctx) {
 		if err != nil {
@@ -244,15 +243,28 @@ func (inv *invocation) store(s *settings) (fob.Store, error) {
 	if inv.flags.noCache || !s.refreshToken.IsZero() {
 		return fob.MemoryStore(), nil
 	}
-	store, err := filestore.Open(storeDir(s))
+	store, err := inv.openStore(s)
 	switch {
 	case err == nil:
 		return store, nil
 	case s.credential != nil:
-		inv.warn(fmt.Errorf("going on without keeping tokens: %w", err))
+		inv.warn(fmt.Errorf("going on without keeping tokens: %w", errors.Unwrap(err)))
 		return fob.MemoryStore(), nil
 	}
-	return nil, &problem{err: err, text: "opening the token store", fix: "name another directory with --cache-dir or FOB_CACHE_DIR"}
+	return nil, err
+}
+
+// openStore opens the store, once for a command: it is closed with it.
+func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
+	if inv.opened != nil {
+		return inv.opened, nil
+	}
+	store, err := filestore.Open(storeDir(s))
+	if err != nil {
+		return nil, &problem{err: err, text: "opening the token store", fix: "name another directory with --cache-dir or FOB_CACHE_DIR"}
+	}
+	inv.opened = store
+	return store, nil
 }
 
 // nobody says that no flow follows from what was given.

@@ -14,10 +14,9 @@ import (
 	"github.com/aymanbagabas/go-osc52/v2"
 	"github.com/cli/browser"
 	"github.com/spf13/cobra"
-	"rsc.io/qr"
+	"rsc.io/qr/coding"
 
 	"github.com/fobauth/fob"
-	"github.com/fobauth/fob/store/filestore"
 )
 
 func (inv *invocation) loginCommand() *cobra.Command {
@@ -61,11 +60,10 @@ func (inv *invocation) loginCommand() *cobra.Command {
 		if s.clientID.text == "" {
 			return noClientID()
 		}
-		store, err := filestore.Open(storeDir(s))
+		store, err := inv.openStore(s)
 		if err != nil {
-			return &problem{err: err, text: "opening the token store", fix: "name another directory with --cache-dir or FOB_CACHE_DIR"}
+			return err
 		}
-		defer store.Close()
 		inv.tellSettings(s)
 		c := &fob.Client{Authority: s.authority, ID: s.clientID.text, Store: store, HTTP: &http.Client{Transport: inv.roundTripper(s)}, Warn: inv.warn}
 		req := inv.request(s)
@@ -252,7 +250,19 @@ func (inv *invocation) copyText(text string) string {
 // qrPicture draws a QR code with half blocks, two rows of dots a line, light
 // on dark: most terminals are dark, and cameras read both.
 func qrPicture(text string) (picture string, width int) {
-	code, err := qr.Encode(text, qr.L)
+	// The package above this one links package image, whose initialisation every
+	// command would pay for.
+	words, version := coding.String(text), coding.Version(coding.MinVersion)
+	for words.Bits(version) > version.DataBytes(coding.L)*8 {
+		if version++; version > coding.MaxVersion {
+			return "", 0
+		}
+	}
+	plan, err := coding.NewPlan(version, coding.L, 0)
+	if err != nil {
+		return "", 0
+	}
+	code, err := plan.Encode(words)
 	if err != nil {
 		return "", 0
 	}

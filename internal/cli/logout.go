@@ -44,11 +44,10 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 		case known == nil:
 			return &problem{status: StatusFailed, text: "no such account is signed in", try: "fob accounts"}
 		}
-		store, err := filestore.Open(storeDir(s))
+		store, err := inv.openStore(s)
 		if err != nil {
 			return err
 		}
-		defer store.Close()
 		c := &fob.Client{Authority: fob.Authority{Host: known.Authority}, ID: known.ClientID, Store: store, Warn: inv.warn}
 		gone, err := c.SignOut(ctx, known.Account.ID)
 		if err != nil {
