@@ -1,45 +1,33 @@
 module github.com/fobauth/fob
 
-go 1.26.8
+go 1.26.0
 
 require (
-	charm.land/lipgloss/v2 v2.0.6 // indirect
-	github.com/BurntSushi/toml v1.6.0 // indirect
-	github.com/atotto/clipboard v0.1.4 // indirect
-	github.com/aymanbagabas/go-osc52/v2 v2.0.1 // indirect
-	github.com/charmbracelet/colorprofile v0.4.3 // indirect
-	github.com/charmbracelet/ultraviolet v0.0.0-20260811164956-006e29f97886 // indirect
-	github.com/charmbracelet/x/ansi v0.11.8 // indirect
-	github.com/charmbracelet/x/term v0.2.2 // indirect
-	github.com/charmbracelet/x/termios v0.1.1 // indirect
-	github.com/charmbracelet/x/windows v0.2.2 // indirect
-	github.com/cli/browser v1.3.0 // indirect
-	github.com/clipperhouse/displaywidth v0.11.0 // indirect
-	github.com/clipperhouse/uax29/v2 v2.7.0 // indirect
-	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
-	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
-	github.com/gofrs/flock v0.13.1 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
-	github.com/google/uuid v1.6.0 // indirect
+	github.com/BurntSushi/toml v1.6.0 // world files of the emulator
+	github.com/aymanbagabas/go-osc52/v2 v2.0.1 // the clipboard of the terminal, also over SSH
+	github.com/cli/browser v1.3.0 // opens the sign-in page
+	github.com/go-jose/go-jose/v4 v4.1.8 // verifies ID tokens and external assertions
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // strict JSON: members twice and bad UTF-8 are errors; streams pages
+	github.com/gofrs/flock v0.13.1 // locks between processes
+	github.com/google/go-cmp v0.7.0 // tests: says where two values differ
+	github.com/google/uuid v1.6.0 // request ids, and the jti of assertions
+	github.com/rogpeppe/go-internal v1.16.0 // tests: the scripts that specify the command line
+	github.com/spf13/cobra v1.10.2 // commands, help, completion for four shells
+	github.com/spf13/pflag v1.0.9 // flags; comes with cobra
+	go.uber.org/goleak v1.3.0 // tests: no goroutine outlives its owner
+	golang.org/x/net v0.62.0 // entratest: reads its own HTML pages as a browser does
+	golang.org/x/oauth2 v0.37.0 // benchmarks: the token source that people compare with
+	golang.org/x/sys v0.49.0 // terminals and processes of Windows
+	golang.org/x/term v0.47.0 // the width of a terminal, and whether there is one
+	pgregory.net/rapid v1.3.0 // tests: properties instead of examples
+	rsc.io/qr v0.2.0 // the device code as a picture
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // PFX files
+)
+
+require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/itchyny/gojq v0.12.20 // indirect
 	github.com/itchyny/timefmt-go v0.1.9 // indirect
-	github.com/lucasb-eyer/go-colorful v1.4.1 // indirect
-	github.com/mattn/go-runewidth v0.0.31 // indirect
-	github.com/muesli/cancelreader v0.2.2 // indirect
-	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/rogpeppe/go-internal v1.16.0 // indirect
-	github.com/spf13/cobra v1.10.2 // indirect
-	github.com/spf13/pflag v1.0.9 // indirect
-	github.com/xo/terminfo v0.0.0-20220910002029-abceb7e1c41e // indirect
-	go.uber.org/goleak v1.3.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.62.0 // indirect
-	golang.org/x/oauth2 v0.37.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/term v0.47.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
-	rsc.io/qr v0.2.0 // indirect
-	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
+	golang.org/x/tools v0.26.0 // indirect
 )
