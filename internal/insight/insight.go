@@ -156,6 +156,9 @@ func unsafe(r rune) bool {
 // clean makes a foreign text harmless: whatever could steer a terminal or hide
 // text becomes a space, runs of spaces one, and at most limit bytes stay.
 func clean(s string, limit int) string {
+	if len(s) <= limit && plain(s) {
+		return s
+	}
 	var b strings.Builder
 	space := true
 	for _, r := range s {
@@ -173,6 +176,16 @@ func clean(s string, limit int) string {
 		space = false
 	}
 	return strings.TrimRight(b.String(), " ")
+}
+
+// plain reports whether s is made of visible ASCII only, as most claims are.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // maxText is how much of a foreign text a report keeps.

@@ -34,7 +34,7 @@ func parseObject(data []byte) (members []member, odd []string, err error) {
 	if !utf8.Valid(data) {
 		odd = append(odd, "it has bytes that are no UTF-8")
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) // a Buffer is not copied
 	if dec.PeekKind() != '{' {
 		return nil, nil, errors.New("it is no JSON object")
 	}

@@ -88,7 +88,7 @@ var signatureAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose
 // signature is computed, only for a token that passed those that make no sense
 // to go on after. Keys come from where opt says, never from the token.
 func Verify(ctx context.Context, raw fob.Secret, opt VerifyOptions) *Verification {
-	v := &Verification{}
+	v := &Verification{Checks: make([]Check, 0, 12)}
 	t, err := parseJWT(trimToken(raw.Reveal()))
 	if err != nil {
 		help := "only signed JWTs can be verified; \"fob decode\" says what this is"
