@@ -22,7 +22,7 @@ func fobProcess(t *testing.T, dir string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, args...)
-	cmd.Env = append(os.Environ(), "FOB_CACHE_DIR="+dir, "HOME="+dir)
+	cmd.Env = append(os.Environ(), "FOB_CACHE_DIR="+dir, "HOME="+dir, "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 

@@ -44,6 +44,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("FOB_CACHE_DIR", env.WorkDir+"/cache")
+			// With the race detector every process would sleep for a second at
+			// its end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Values[emulatorKey{}] = new(running)
 			return nil
 		},
