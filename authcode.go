@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -108,14 +107,8 @@ func signInRefusal(answer url.Values, host string) *Error {
 		Status: http.StatusBadRequest, Host: host, Code: clean(answer.Get("error")),
 		Description: clean(answer.Get("error_description")), Suberror: clean(answer.Get("error_subcode")),
 	}
-	if m := trailer.FindStringSubmatch(e.Description); m != nil {
-		e.TraceID, e.CorrelationID, e.Timestamp = m[1], m[2], m[3]
-		e.Description = strings.TrimSuffix(e.Description, m[0])
-	}
-	for _, m := range aadstsNumber.FindAllStringSubmatch(e.Description, 8) {
-		code, _ := strconv.Atoi(m[1])
-		e.Codes = append(e.Codes, code)
-	}
+	e.Description, e.TraceID, e.CorrelationID, e.Timestamp = splitTrailer(e.Description)
+	e.Codes = aadstsNumbers(e.Description)
 	return e
 }
 

@@ -107,6 +107,7 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		}
 	}
 
+	c.open(ctx, &place)
 	token, err := c.acquire(ctx, req, place)
 	now := c.now()
 	switch {

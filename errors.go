@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -126,11 +126,38 @@ func (e *BadAnswerError) Is(target error) bool {
 	return target == ErrUnavailable && (e.Status == 429 || e.Status >= 500)
 }
 
-// trailer is the end of Entra's descriptions: ids after line breaks (older) or
-// single spaces (newer).
-var trailer = regexp.MustCompile(`\s+Trace ID:\s*(\S+)(?:\s+Correlation ID:\s*(\S+))?(?:\s+Timestamp:\s*([0-9:\- ]+Z))?\s*$`)
+// splitTrailer cuts the ids from the end of a description, where Entra puts
+// them behind line breaks (older) or single spaces (newer).
+func splitTrailer(description string) (text, trace, correlation, timestamp string) {
+	text, rest, found := strings.Cut(description, " Trace ID: ")
+	if !found {
+		return description, "", "", ""
+	}
+	trace, rest, _ = strings.Cut(rest, " Correlation ID: ")
+	correlation, timestamp, _ = strings.Cut(rest, " Timestamp: ")
+	return strings.TrimRight(text, " "), trace, correlation, timestamp
+}
 
-var aadstsNumber = regexp.MustCompile(`AADSTS(\d{1,9})`)
+// aadstsNumbers finds the numbers in a description, in order, the first few.
+// By hand, because a regular expression costs every start of a program.
+func aadstsNumbers(description string) []int {
+	var codes []int
+	for len(codes) < 8 {
+		_, rest, found := strings.Cut(description, "AADSTS")
+		if !found {
+			break
+		}
+		digits := 0
+		for digits < len(rest) && digits < 9 && '0' <= rest[digits] && rest[digits] <= '9' {
+			digits++
+		}
+		if code, err := strconv.Atoi(rest[:digits]); err == nil {
+			codes = append(codes, code)
+		}
+		description = rest
+	}
+	return codes
+}
 
 // maxText is how much of a server's sentence is kept.
 const maxText = 2048

@@ -63,7 +63,8 @@ type place struct {
 	accountKey, tokenKey, lockKey string
 }
 
-// place finds whose token req wants and reads the account's record.
+// place finds whose token req wants. The account's record is not read yet:
+// that is for whoever holds its lock, see [Client.open].
 func (c *Client) place(ctx context.Context, req Request) (place, error) {
 	switch f := c.flow().(type) {
 	case ClientCredentials:
@@ -76,16 +77,23 @@ func (c *Client) place(ctx context.Context, req Request) (place, error) {
 		return place{}, err
 	}
 	p := c.placeOf(req, account)
-	if account.ID == "" {
-		return p, nil
+	p.account.Account = account
+	return p, nil
+}
+
+// open reads the account's record. Its refresh token is the latest only while
+// the place is locked.
+func (c *Client) open(ctx context.Context, p *place) {
+	if p.account.Account.ID == "" {
+		return
 	}
-	if p.account, err = c.loadAccount(ctx, p.accountKey); err != nil {
+	record, err := c.loadAccount(ctx, p.accountKey)
+	if err != nil {
 		c.warn(err)
 	}
-	if p.account.Account.ID == "" {
-		p.account.Account = account
+	if record.Account.ID != "" {
+		p.account = record
 	}
-	return p, nil
 }
 
 // of returns the place for the account that a flow came back with.

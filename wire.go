@@ -298,16 +298,9 @@ func (e *Error) decode(body []byte, hide func(string) string) bool {
 		return false
 	}
 	e.TraceID, e.CorrelationID, e.Timestamp = text("trace_id"), text("correlation_id"), text("timestamp")
-	if m := trailer.FindStringSubmatchIndex(e.Description); m != nil {
-		part := func(i int) string {
-			if m[i] < 0 {
-				return ""
-			}
-			return e.Description[m[i]:m[i+1]]
-		}
-		e.TraceID, e.CorrelationID, e.Timestamp = orElse(e.TraceID, part(2)), orElse(e.CorrelationID, part(4)), orElse(e.Timestamp, part(6))
-		e.Description = e.Description[:m[0]]
-	}
+	var trace, correlation, timestamp string
+	e.Description, trace, correlation, timestamp = splitTrailer(e.Description)
+	e.TraceID, e.CorrelationID, e.Timestamp = orElse(e.TraceID, trace), orElse(e.CorrelationID, correlation), orElse(e.Timestamp, timestamp)
 	// The claims go back to the server in the next request, so they are kept
 	// as they are, if they are JSON.
 	var claims string
@@ -323,10 +316,7 @@ func (e *Error) decode(body []byte, hide func(string) string) bool {
 		}
 	}
 	if len(e.Codes) == 0 {
-		for _, m := range aadstsNumber.FindAllStringSubmatch(e.Description, 8) {
-			code, _ := strconv.Atoi(m[1])
-			e.Codes = append(e.Codes, code)
-		}
+		e.Codes = aadstsNumbers(e.Description)
 	}
 	return true
 }

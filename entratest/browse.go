@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/net/html"
 )
 
 // Browse is a person at a browser: it opens page, signs in as user (a sign-in
@@ -180,50 +179,63 @@ type webButton struct {
 	main        bool
 }
 
+// readPage reads a page of the emulator's own. They are plain enough for the
+// lenient mode of encoding/xml; a real HTML parser would cost every start of a
+// program that links this package.
 func readPage(content string) (webPage, error) {
-	root, err := html.Parse(strings.NewReader(content))
-	if err != nil {
-		return webPage{}, err
-	}
 	var page webPage
 	var text []string
-	var visit func(n *html.Node, form *webForm)
-	visit = func(n *html.Node, form *webForm) {
-		attr := map[string]string{}
-		for _, a := range n.Attr {
-			attr[a.Key] = a.Val
-		}
-		switch {
-		case n.Type == html.TextNode:
-			text = append(text, strings.Fields(n.Data)...)
-		case n.Type != html.ElementNode:
-		case n.Data == "style" || n.Data == "script" || n.Data == "head":
-			return
-		case n.Data == "form":
-			form = &webForm{method: strings.ToUpper(attr["method"]), action: attr["action"], fields: url.Values{}}
-			if form.method == "" {
-				form.method = http.MethodGet
+	var form *webForm
+	hidden := 0 // depth inside elements that nobody reads
+	d := xml.NewDecoder(strings.NewReader(content))
+	d.Strict, d.AutoClose, d.Entity = false, []string{"meta", "link", "input", "br", "hr", "img"}, map[string]string{"nbsp": " "}
+	for {
+		token, err := d.Token()
+		switch token := token.(type) {
+		case xml.CharData:
+			if hidden == 0 {
+				text = append(text, strings.Fields(string(token))...)
 			}
-			for child := range n.ChildNodes() {
-				visit(child, form)
+		case xml.EndElement:
+			switch token.Name.Local {
+			case "head", "style", "script":
+				hidden--
+			case "form":
+				if form != nil {
+					page.forms = append(page.forms, *form)
+				}
+				form = nil
 			}
-			page.forms = append(page.forms, *form)
-			return
-		case n.Data == "input" && form != nil && attr["name"] != "" && attr["type"] != "checkbox":
-			form.fields.Set(attr["name"], attr["value"])
-		case n.Data == "button" && form != nil:
-			form.buttons = append(form.buttons, webButton{attr["name"], attr["value"], slices.Contains(strings.Fields(attr["class"]), "main")})
+		case xml.StartElement:
+			attr := map[string]string{}
+			for _, a := range token.Attr {
+				attr[a.Name.Local] = a.Value
+			}
+			if attr["role"] == "alert" {
+				page.refused = true
+			}
+			switch name := token.Name.Local; {
+			case name == "head" || name == "style" || name == "script":
+				hidden++
+			case name == "form":
+				form = &webForm{method: strings.ToUpper(attr["method"]), action: attr["action"], fields: url.Values{}}
+				if form.method == "" {
+					form.method = http.MethodGet
+				}
+			case name == "input" && form != nil && attr["name"] != "" && attr["type"] != "checkbox":
+				form.fields.Set(attr["name"], attr["value"])
+			case name == "button" && form != nil:
+				form.buttons = append(form.buttons, webButton{attr["name"], attr["value"], slices.Contains(strings.Fields(attr["class"]), "main")})
+			}
 		}
-		if attr["role"] == "alert" {
-			page.refused = true
-		}
-		for child := range n.ChildNodes() {
-			visit(child, form)
+		if err != nil {
+			page.text = strings.Join(text, " ")
+			if err == io.EOF {
+				err = nil
+			}
+			return page, err
 		}
 	}
-	visit(root, nil)
-	page.text = strings.Join(text, " ")
-	return page, nil
 }
 
 // press chooses what user would: the button with the own name on it, else the

@@ -122,7 +122,7 @@ func (o *observer) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController find what the connection can do.
 func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-var aadstsNumber = regexp.MustCompile(`AADSTS(\d{4,8})`)
+var aadstsNumber = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`AADSTS(\d{4,8})`) })
 
 // refusalCode finds the AADSTS number in the headers of an answer: the token
 // service states it for telemetry, a redirect carries it in its description.
@@ -131,7 +131,7 @@ func refusalCode(h http.Header) int {
 		n, _ := strconv.Atoi(f[1])
 		return n
 	}
-	if m := aadstsNumber.FindStringSubmatch(h.Get("Location")); m != nil {
+	if m := aadstsNumber().FindStringSubmatch(h.Get("Location")); m != nil {
 		n, _ := strconv.Atoi(m[1])
 		return n
 	}

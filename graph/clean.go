@@ -3,6 +3,7 @@ package graph
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -11,14 +12,14 @@ const maxText = 2048
 
 // jwt is what an access token looks like. Some services quote the one that
 // they refuse.
-var jwt = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*`)
+var jwt = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*`) })
 
 // clean makes a text of a server harmless for a terminal, a log and a CSV:
 // tokens in it are gone, control characters, line breaks, bidirectional and
 // invisible marks become spaces, runs of them one space; at most maxText bytes
 // stay.
 func clean(s string) string {
-	s = jwt.ReplaceAllLiteralString(s, "[redacted]")
+	s = jwt().ReplaceAllLiteralString(s, "[redacted]")
 	var b strings.Builder
 	space := true
 	for _, r := range s {

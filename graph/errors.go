@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -161,12 +162,14 @@ func badAnswer(how call, resp *http.Response, why string) error {
 }
 
 // storageError is how Azure Storage says no.
-var storageError = regexp.MustCompile(`(?s)<Error>.*?<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>`)
+var storageError = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?s)<Error>.*?<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>`)
+})
 
 // decode reads an error answer of any of Microsoft's APIs, leniently. It
 // reports whether there was one.
 func (e *Error) decode(body []byte) bool {
-	if m := storageError.FindSubmatch(body); m != nil {
+	if m := storageError().FindSubmatch(body); m != nil {
 		e.Code, e.Message = clean(string(m[1])), clean(string(m[2]))
 		return true
 	}

@@ -90,7 +90,7 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 	return rows
 })
 
-var keyInBrackets = regexp.MustCompile(`^([a-z]+)\([^)]+\)$`)
+var keyInBrackets = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z]+)\([^)]+\)$`) })
 
 // templateOf writes a path like the table: lower case, without version, casts,
 // empty brackets and what only says how the answer is wanted.
@@ -108,7 +108,7 @@ func templateOf(path string) []string {
 				segments = append(segments, s)
 			}
 		default:
-			if m := keyInBrackets.FindStringSubmatch(s); m != nil {
+			if m := keyInBrackets().FindStringSubmatch(s); m != nil {
 				segments = append(segments, m[1], "{id}")
 				continue
 			}

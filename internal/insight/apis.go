@@ -31,9 +31,11 @@ type API struct {
 
 const graphAppID = "00000003-0000-0000-c000-000000000000"
 
-var guidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+var guidForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
+})
 
-func isGUID(s string) bool { return len(s) == 36 && guidForm.MatchString(s) }
+func isGUID(s string) bool { return len(s) == 36 && guidForm().MatchString(s) }
 
 func tableRows(table string) [][]string {
 	var rows [][]string

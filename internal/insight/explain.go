@@ -274,12 +274,14 @@ func numbers(v jsontext.Value) []int {
 	return all
 }
 
-var trailerForm = regexp.MustCompile(`\s+Trace ID:\s*(\S+)(?:\s+Correlation ID:\s*(\S+))?(?:\s+Timestamp:\s*([0-9:\- ]+Z))?`)
+var trailerForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\s+Trace ID:\s*(\S+)(?:\s+Correlation ID:\s*(\S+))?(?:\s+Timestamp:\s*([0-9:\- ]+Z))?`)
+})
 
 // splitTrailer takes the ids off the end of Entra's descriptions: trace id,
 // correlation id, timestamp.
 func splitTrailer(description string) (string, [3]string) {
-	m := trailerForm.FindStringSubmatchIndex(description)
+	m := trailerForm().FindStringSubmatchIndex(description)
 	if m == nil {
 		return description, [3]string{}
 	}
@@ -397,11 +399,13 @@ func challengeCause(claims string) string {
 	return "a policy of the API wants more than the token proves"
 }
 
-var parameterForm = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))`)
+var parameterForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))`)
+})
 
 func parameters(s string) map[string]string {
 	all := map[string]string{}
-	for _, m := range parameterForm.FindAllStringSubmatch(s, 100) {
+	for _, m := range parameterForm().FindAllStringSubmatch(s, 100) {
 		if name := strings.ToLower(m[1]); all[name] == "" {
 			all[name] = first(strings.ReplaceAll(m[2], `\"`, `"`), m[3])
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fobauth/fob"
@@ -175,9 +176,11 @@ func pasted(s string) string {
 	return ""
 }
 
-var placeholderForm = regexp.MustCompile(`(?i)^\s*(<[^>]*>|\$\{?[a-z_][a-z0-9_.:]*\}?|%[a-z_]+%|\{\{?[^}]*\}?\}|\[[^\]]*\]|your[-_ ].*|x{4,}(-x+)*|(x{8}-)?0{8}-0{4}-0{4}-0{4}-0{12}|changeme|replace[-_ ]?me|(tenant|client|app)[-_ ]?id|todo)\s*$`)
+var placeholderForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\s*(<[^>]*>|\$\{?[a-z_][a-z0-9_.:]*\}?|%[a-z_]+%|\{\{?[^}]*\}?\}|\[[^\]]*\]|your[-_ ].*|x{4,}(-x+)*|(x{8}-)?0{8}-0{4}-0{4}-0{4}-0{12}|changeme|replace[-_ ]?me|(tenant|client|app)[-_ ]?id|todo)\s*$`)
+})
 
-func placeholder(s string) bool { return s != "" && len(s) < 200 && placeholderForm.MatchString(s) }
+func placeholder(s string) bool { return s != "" && len(s) < 200 && placeholderForm().MatchString(s) }
 
 // Checkup is the findings of one area, as "fob doctor" prints them.
 type Checkup struct {

@@ -144,17 +144,21 @@ func (s *secrets) learnHeader(h http.Header) {
 }
 
 var (
-	jwtForm = regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_.-]*`)
+	jwtForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_.-]*`)
+	})
 	// Entra's opaque codes and tokens begin like this.
-	opaqueForm = regexp.MustCompile(`\b(?:[01]\.A[A-Za-z0-9_-]{20,}|M\.[CR][A-Za-z0-9_.!*$-]{20,}|EwB[A-Za-z0-9+/=_-]{20,}|[A-Z]AQABA[A-Za-z0-9_-]{20,})[A-Za-z0-9._-]*`)
-	bearerForm = regexp.MustCompile(`(?i)\b(bearer|pop|basic)\s+[A-Za-z0-9+/=._~-]{20,}`)
-	urlForm    = regexp.MustCompile(`https?://[^\s"'<>\\]+`)
+	opaqueForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\b(?:[01]\.A[A-Za-z0-9_-]{20,}|M\.[CR][A-Za-z0-9_.!*$-]{20,}|EwB[A-Za-z0-9+/=_-]{20,}|[A-Z]AQABA[A-Za-z0-9_-]{20,})[A-Za-z0-9._-]*`)
+	})
+	bearerForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\b(bearer|pop|basic)\s+[A-Za-z0-9+/=._~-]{20,}`) })
+	urlForm    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`https?://[^\s"'<>\\]+`) })
 )
 
 // scrub makes a text that may be shown: without the secrets that were seen,
 // without what looks like one, without control characters, and only then short.
 func (s *secrets) scrub(text string) string {
-	text = urlForm.ReplaceAllStringFunc(text, func(address string) string {
+	text = urlForm().ReplaceAllStringFunc(text, func(address string) string {
 		u, err := url.Parse(address)
 		if err != nil || u.RawQuery == "" && u.Fragment == "" && u.User == nil {
 			return address
@@ -182,9 +186,9 @@ func (s *secrets) remove(text string) string {
 	for _, secret := range known {
 		text = strings.ReplaceAll(text, secret, Redacted)
 	}
-	text = jwtForm.ReplaceAllString(text, Redacted)
-	text = opaqueForm.ReplaceAllString(text, Redacted)
-	return bearerForm.ReplaceAllString(text, "$1 "+Redacted)
+	text = jwtForm().ReplaceAllString(text, Redacted)
+	text = opaqueForm().ReplaceAllString(text, Redacted)
+	return bearerForm().ReplaceAllString(text, "$1 "+Redacted)
 }
 
 // field is the value of a form field to show.
@@ -258,7 +262,7 @@ func (s *secrets) headers(h http.Header) []Pair {
 					value = s.address(u)
 				}
 			case lower == "www-authenticate":
-				value = s.scrub(nonceForm.ReplaceAllString(value, `$1="`+Redacted+`"`))
+				value = s.scrub(nonceForm().ReplaceAllString(value, `$1="`+Redacted+`"`))
 			case headersShown[lower]:
 				value = s.scrub(value)
 			case lower == "authorization" || lower == "proxy-authorization":
@@ -275,7 +279,9 @@ func (s *secrets) headers(h http.Header) []Pair {
 	return all
 }
 
-var nonceForm = regexp.MustCompile(`(?i)\b(nonce|opaque|token|nextnonce)\s*=\s*"?[^",\s]*"?`)
+var nonceForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\b(nonce|opaque|token|nextnonce)\s*=\s*"?[^",\s]*"?`)
+})
 
 // address is a URL to show.
 func (s *secrets) address(u *url.URL) string { return tidy(s.remove(s.plainAddress(u))) }

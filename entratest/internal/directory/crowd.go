@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,19 +20,35 @@ type Crowd struct {
 	Tenant, Domain string
 	n              int
 	width          int // of the number in a name
+	names          *crowdNames
 }
 
-// The names of the crowd, each list in the order of its bytes. Names begin
-// with every letter and every digit, three of them each.
-var (
-	crowdGiven   = crowdGivenNames()
-	crowdSurname = strings.Fields(`Adler Baumann Castelli Dubois Eriksen Fontana Graf Hartmann Ivanova Jansen Keller Lindqvist Moreau Novak
-		Oliveira Petrov Quinn Rossi Sommer Tanaka Urban Vogel Weber Xavier Yilmaz Zeller`)
-	crowdTitle      = strings.Fields("Accountant Analyst Auditor Buyer Chemist Designer Engineer Nurse Planner Teacher")
-	crowdDepartment = strings.Fields("Care Finance Laboratory Platform Sales Works")
-	crowdOffice     = strings.Fields("Annexe Harbour Mill North South Station Tower")
-	crowdBorn       = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-)
+// crowdNames are the names of the crowd, each list in the order of its bytes.
+// Given names begin with every letter and every digit, three of them each.
+type crowdNames struct {
+	given, surname, title, department, office []string
+	nicks                                     []nicks // of each pair of names
+}
+
+// names are made when the first crowd is: most emulators have none, and every
+// start of a program would pay for them.
+var names = sync.OnceValue(func() *crowdNames {
+	n := &crowdNames{given: crowdGivenNames(), surname: strings.Fields(`Adler Baumann Castelli Dubois Eriksen Fontana Graf Hartmann Ivanova Jansen Keller Lindqvist Moreau Novak
+		Oliveira Petrov Quinn Rossi Sommer Tanaka Urban Vogel Weber Xavier Yilmaz Zeller`),
+		title:      strings.Fields("Accountant Analyst Auditor Buyer Chemist Designer Engineer Nurse Planner Teacher"),
+		department: strings.Fields("Care Finance Laboratory Platform Sales Works"),
+		office:     strings.Fields("Annexe Harbour Mill North South Station Tower")}
+	slices.SortFunc(n.given, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	for _, g := range n.given {
+		for _, s := range n.surname {
+			n.nicks = append(n.nicks, nicks{strings.ToLower(g), strings.ToLower(s)})
+		}
+	}
+	return n
+})
+
+// crowdBorn is when the first user was created.
+var crowdBorn = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func crowdGivenNames() []string {
 	var names []string
@@ -49,21 +66,10 @@ func crowdGivenNames() []string {
 // nicks are the names of a slot as they are in a user principal name.
 type nicks struct{ given, surname string }
 
-var crowdNicks = func() []nicks {
-	var all []nicks
-	slices.SortFunc(crowdGiven, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	for _, g := range crowdGiven {
-		for _, s := range crowdSurname {
-			all = append(all, nicks{strings.ToLower(g), strings.ToLower(s)})
-		}
-	}
-	return all
-}()
-
 // newCrowd returns a crowd of n users.
 func newCrowd(tenant, domain string, n int) *Crowd {
-	c := &Crowd{Tenant: tenant, Domain: domain, n: n}
-	c.width = len(strconv.Itoa(max(0, (n-1)/len(crowdNicks))))
+	c := &Crowd{Tenant: tenant, Domain: domain, n: n, names: names()}
+	c.width = len(strconv.Itoa(max(0, (n-1)/len(c.names.nicks))))
 	return c
 }
 
@@ -71,10 +77,10 @@ func newCrowd(tenant, domain string, n int) *Crowd {
 func (c *Crowd) Len() int { return c.n }
 
 // slot spreads the indexes evenly over all pairs of names.
-func (c *Crowd) slot(i int) int { return i * len(crowdNicks) / c.n }
+func (c *Crowd) slot(i int) int { return i * len(c.names.nicks) / c.n }
 
 // begin is the first index of a slot.
-func (c *Crowd) begin(slot int) int { return (slot*c.n + len(crowdNicks) - 1) / len(crowdNicks) }
+func (c *Crowd) begin(slot int) int { return (slot*c.n + len(c.names.nicks) - 1) / len(c.names.nicks) }
 
 // Face is what the user with an index is called, in pieces that share memory
 // with the crowd.
@@ -93,12 +99,13 @@ type Face struct {
 // Face fills f with the names of user i.
 func (c *Crowd) Face(i int, f *Face) {
 	slot := c.slot(i)
-	n := crowdNicks[slot]
+	all := c.names
+	n := all.nicks[slot]
 	f.NickGiven, f.NickSurname = n.given, n.surname
-	f.Given, f.Surname = crowdGiven[slot/len(crowdSurname)], crowdSurname[slot%len(crowdSurname)]
-	f.Title = crowdTitle[i%len(crowdTitle)]
-	f.Department = crowdDepartment[i%len(crowdDepartment)]
-	f.Office = crowdOffice[i%len(crowdOffice)]
+	f.Given, f.Surname = all.given[slot/len(all.surname)], all.surname[slot%len(all.surname)]
+	f.Title = all.title[i%len(all.title)]
+	f.Department = all.department[i%len(all.department)]
+	f.Office = all.office[i%len(all.office)]
 	f.Created = crowdBorn.Add(time.Duration(i) * time.Second)
 	f.number, f.width = i-c.begin(slot), c.width
 	f.Phone1, f.Phone2, f.Phone3 = i/10000%1000, i/100%100, i%100
@@ -244,13 +251,8 @@ const (
 	crowdHeadMul = 0x9E3779B1
 )
 
-var crowdInverse = func() uint64 {
-	x := uint64(crowdFactor) // Newton: each step doubles the number of right bits
-	for range 6 {
-		x *= 2 - crowdFactor*x
-	}
-	return x
-}()
+// crowdInverse undoes crowdFactor modulo 2^64.
+const crowdInverse = 0x7B13DFE05BCB1365
 
 func scramble(i int) (head uint32, tail uint64) {
 	tail = (uint64(i) + 1) * crowdFactor & crowdMask

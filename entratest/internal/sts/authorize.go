@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
@@ -137,7 +138,7 @@ func (a *authorization) readResponse(q url.Values) *refusal {
 	return nil
 }
 
-var base64URL43 = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+var base64URL43 = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`) })
 
 // readChallenge reads what binds the code to who asked for it (RFC 7636).
 func (a *authorization) readChallenge(q url.Values) *refusal {
@@ -158,7 +159,7 @@ func (a *authorization) readChallenge(q url.Values) *refusal {
 	switch {
 	case a.method != "S256" && a.method != "plain":
 		return no(50149, "Invalid Code_challenge_method parameter.")
-	case a.method == "S256" && !base64URL43.MatchString(a.challenge), len(a.challenge) < 43, len(a.challenge) > 128:
+	case a.method == "S256" && !base64URL43().MatchString(a.challenge), len(a.challenge) < 43, len(a.challenge) > 128:
 		return no(501491, "Invalid size of Code_Challenge parameter.")
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -164,7 +165,7 @@ func (pg page) send(w http.ResponseWriter) {
 			script)))+"\n")
 }
 
-var hostSource = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
+var hostSource = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`) })
 
 // formTarget is the source expression of a Content-Security-Policy for a
 // redirect URI: its origin, or its scheme alone where it has no host that the
@@ -174,7 +175,7 @@ func formTarget(redirect string) string {
 	switch {
 	case redirect == "" || err != nil || u.Scheme == "":
 		return ""
-	case (u.Scheme == "http" || u.Scheme == "https") && hostSource.MatchString(u.Host):
+	case (u.Scheme == "http" || u.Scheme == "https") && hostSource().MatchString(u.Host):
 		return u.Scheme + "://" + u.Host
 	}
 	return u.Scheme + ":" // url.Parse let nothing into it but letters, digits and +-.
