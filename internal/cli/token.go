@@ -70,7 +70,9 @@ func (inv *invocation) token(ctx context.Context) (*fob.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv.tell("token: from %s, good until %s", originWords(token.Origin), token.Expires.Local().Format(time.DateTime))
+	if inv.flags.verbose { // the time zone is a file to read
+		inv.tell("token: from %s, good until %s", originWords(token.Origin), token.Expires.Local().Format(time.DateTime))
+	}
 	return token, nil
 }
 
