@@ -172,7 +172,7 @@ func TestKillingTheProgramLosesNoSignIn(t *testing.T) {
 	}
 	// The sign-in has survived if the refresh token still gets a token.
 	out, err := f.command("token", "--silent", "--force-refresh", "-o", "json").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"origin": "refresh"`) {
-		t.Errorf("after %d kills: %v: %s", rounds, err, out)
+	if err != nil || !strings.Contains(string(out), `"origin":"refresh"`) {
+		t.Errorf("after %d kills: %v, %d bytes", rounds, err, len(out))
 	}
 }
