@@ -11,6 +11,7 @@ require (
 	github.com/gofrs/flock v0.13.1 // locks between processes
 	github.com/google/go-cmp v0.7.0 // tests: says where two values differ
 	github.com/google/uuid v1.6.0 // request ids, and the jti of assertions
+	github.com/itchyny/gojq v0.12.20 // the filters of --jq
 	github.com/rogpeppe/go-internal v1.16.0 // tests: the scripts that specify the command line
 	github.com/spf13/cobra v1.10.2 // commands, help, completion for four shells
 	github.com/spf13/pflag v1.0.9 // flags; comes with cobra
@@ -26,7 +27,6 @@ require (
 
 require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
-	github.com/itchyny/gojq v0.12.20 // indirect
 	github.com/itchyny/timefmt-go v0.1.9 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/tools v0.26.0 // indirect

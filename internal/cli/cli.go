@@ -156,6 +156,7 @@ func (inv *invocation) commands() []*cobra.Command {
 		{"tour", inv.tourCommand}, {"login", inv.loginCommand}, {"logout", inv.logoutCommand},
 		{"accounts whoami status", inv.accountsCommand},
 		{"token get-access-token print-access-token", inv.tokenCommand}, {"header", inv.headerCommand}, {"get", inv.getCommand},
+		{"post", inv.postCommand}, {"patch", inv.patchCommand}, {"put", inv.putCommand}, {"delete", inv.deleteCommand}, {"api rest", inv.apiCommand},
 		{"explain", inv.explainCommand}, {"emulator emu", inv.emulatorCommand},
 		{"version", inv.versionCommand}, {"completion", inv.completionCommand},
 	} {

@@ -48,13 +48,16 @@ func TestANextLinkToAnotherOriginIsNotFollowed(t *testing.T) {
 }
 
 func TestANextLinkThatLeadsBackEnds(t *testing.T) {
-	call, address := api(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, `{"value":[{"page":%q}],"@odata.nextLink":"/v1.0/users?p=%d"}`, r.URL.Query().Get("p"), 1)
-	})
-	_ = address
-	got := call("/users", "--all", "-o", "ndjson")
-	if got.status != StatusFailed || strings.Count(got.stdout, "\n") != 2 || !strings.Contains(got.stderr, "leads back") {
-		t.Errorf("%+v", got)
+	for _, first := range []string{"/users", "/users?p=1"} {
+		requests := 0
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+			requests++
+			fmt.Fprintf(w, `{"value":[{"page":%q}],"@odata.nextLink":"https://%s/v1.0/users?p=1"}`, r.URL.Query().Get("p"), r.Host)
+		})
+		got := call(first, "--all", "-o", "ndjson")
+		if got.status != StatusFailed || requests > 2 || !strings.Contains(got.stderr, "leads back") && !strings.Contains(got.stderr, "read before") {
+			t.Errorf("%s: %d requests, %+v", first, requests, got)
+		}
 	}
 }
 
@@ -96,7 +99,7 @@ func TestTheStatusFollowsFromTheAnswer(t *testing.T) {
 			w.WriteHeader(code)
 			fmt.Fprint(w, `{"error":{"code":"Word","message":"Sentence."}}`)
 		})
-		got := call("/me")
+		got := call("/me", "--timeout", "1s") // or it would wait for those that get better
 		if got.status != want || !strings.Contains(got.stderr, fmt.Sprintf("fob: error: Word: Sentence. (HTTP %d, GET /v1.0/me)", code)) {
 			t.Errorf("HTTP %d: %+v", code, got)
 		}

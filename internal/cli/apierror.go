@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/graph"
+)
+
+// apiError is the refusal of an API.
+type apiError struct {
+	status        int
+	host, request string // who refused what
+	method, path  string // of the request, for Graph's table of permissions
+	code, message string // as the API says
+	details       []graph.Detail
+	requestID     string
+	retryAfter    time.Duration
+	claims        string // of a challenge
+	token         *fob.Token
+	err           error // the same as package graph has it
+}
+
+func (e *apiError) Error() string {
+	text := e.message
+	if e.code != "" {
+		text = e.code + ": " + text
+	}
+	if text == "" {
+		text = e.host + " answered"
+	}
+	for _, d := range e.details {
+		if d.Message != "" && !strings.Contains(text, d.Message) {
+			text += "; " + d.Message
+		}
+	}
+	text += fmt.Sprintf(" (HTTP %d, %s", e.status, e.request)
+	if e.requestID != "" {
+		text += ", request id " + e.requestID
+	}
+	return text + ")"
+}
+
+// Unwrap returns the error of package graph.
+func (e *apiError) Unwrap() error { return e.err }
+
+// refused adds to the refusal of an API which token it was about. Other errors
+// stay what they are.
+func (c *call) refused(err error) error {
+	var e *graph.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &apiError{status: e.Status, host: e.Host, request: e.Method + " " + or(e.Path, e.Host), method: e.Method, path: e.Path,
+		code: e.Code, message: e.Message, details: e.Details, requestID: e.RequestID, retryAfter: e.RetryAfter, claims: e.Claims, token: c.source.token, err: err}
+}
+
+// describeAPI turns the refusal of an API into words.
+func (inv *invocation) describeAPI(r *report, e *apiError) {
+	r.kind, r.text = or(e.code, "http_"+fmt.Sprint(e.status)), oneLine(e.Error())
+	r.status = StatusFailed
+	switch {
+	case e.status == http.StatusUnauthorized && e.claims != "" && e.token != nil && e.token.Account.ID != "":
+		r.status = StatusInteraction
+		r.cause = "a policy wants a stronger or a newer sign-in than the stored one"
+		r.fix = "sign in again, with the claims that the API asks for"
+		r.try = inv.loginLine() + " --claims " + inv.quote(e.claims)
+	case e.status == http.StatusUnauthorized:
+		r.status = StatusRefused
+		r.cause = "the API does not accept the token: it is for another API, expired or revoked"
+		r.fix = "get a fresh one; if that is refused too, check the audience with --resource or --scope"
+		r.try = inv.command + " " + inv.quote(inv.lastArgument()) + " --force-refresh"
+	case e.status == http.StatusForbidden:
+		r.status = StatusRefused
+		inv.describeForbidden(r, e)
+	case errors.Is(e, graph.ErrExpired):
+		r.cause = "links to further pages and to changes are good for a while only"
+		r.fix = "start again from the first page"
+	case e.status == http.StatusTooManyRequests || e.status >= 500 && e.status != http.StatusNotImplemented:
+		r.status = StatusUnavailable
+		r.fix = "try again later"
+		if e.retryAfter > 0 {
+			r.fix = fmt.Sprintf("try again after %.0f seconds, or wait for it with a longer --timeout", e.retryAfter.Seconds()+0.5)
+		}
+	case e.status == http.StatusNotFound:
+		r.fix = "check the path and the id; names of properties and paths are case-sensitive in parts"
+	}
+}
+
+// describeForbidden says which permission is missing, as far as the table of
+// Microsoft Graph's endpoints and the token's own claims tell.
+func (inv *invocation) describeForbidden(r *report, e *apiError) {
+	have, ok := graph.RightsOf(e.token)
+	r.cause = "the token is good but does not allow this: " + permissionsOf(have)
+	r.fix = "grant the permission that the API's documentation names, to the app for itself or to the user and the app together, and have it consented to"
+	delegated, application, known := graph.Permissions(e.method, e.path)
+	if !ok || !known || inv.settings == nil || hostname(inv.settings.graph.text) != hostname(e.host) {
+		return
+	}
+	want, held, kind := delegated, have.Scopes, "a delegated permission"
+	if have.AppOnly {
+		want, held, kind = application, have.Roles, "an application permission"
+	}
+	if len(want) == 0 || slices.ContainsFunc(held, func(name string) bool { return slices.Contains(want, name) }) {
+		if why := graph.Explain403(e.method, e.path, have); why != "" {
+			r.fix = why
+		}
+		return
+	}
+	r.fix = "grant the permission " + oneLine(want[0]) + " to the app as " + kind
+	if others := want[1:]; len(others) > 0 {
+		r.fix += " (" + someOf(others) + " would do, too)"
+	}
+	r.fix += ", have it consented to, and get a new token with --force-refresh"
+}
+
+// someOf lists the first few names.
+func someOf(names []string) string {
+	const few = 5
+	list := oneLine(strings.Join(names[:min(few, len(names))], ", "))
+	if more := len(names) - few; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return list
+}
+
+// permissionsOf says what a token allows, by its own claims. They are for the
+// API to read, but nothing else says it.
+func permissionsOf(have graph.Rights) string {
+	switch {
+	case len(have.Scopes) > 0:
+		return "it has the scopes " + oneLine(strings.Join(have.Scopes, ", "))
+	case len(have.Roles) > 0:
+		return "it has the app roles " + oneLine(strings.Join(have.Roles, ", "))
+	}
+	return "it has no scopes and no app roles"
+}
+
+func (inv *invocation) lastArgument() string {
+	for _, arg := range inv.Args[min(1, len(inv.Args)):] {
+		if !strings.HasPrefix(arg, "-") {
+			return arg
+		}
+	}
+	return ""
+}

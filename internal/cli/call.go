@@ -1,0 +1,577 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/graph"
+)
+
+// call is one call of an API.
+type call struct {
+	*request
+	inv    *invocation
+	target *url.URL
+	scopes []string
+	header http.Header // of every request
+	client *graph.Client
+	source *lastToken
+	seen   *lastAnswer
+}
+
+// call prepares a call of the URL or path that was given.
+func (inv *invocation) call(ctx context.Context, given string, r *request) (*call, error) {
+	c := &call{request: r, inv: inv}
+	var err error
+	if c.header, err = readHeaders(r.headers); err != nil {
+		return nil, err
+	}
+	s, err := inv.resolve(tokenFlags)
+	if err != nil {
+		return nil, err
+	}
+	// Whose sign-in it is may decide which cloud, and so which Graph.
+	tokens, req, err := inv.client(ctx, s)
+	if err != nil && !(r.dryRun && errors.Is(err, fob.ErrInteraction)) {
+		return nil, err
+	}
+	target, scope, err := inv.target(s, given)
+	if err != nil {
+		return nil, err
+	}
+	c.target = target
+	if err := r.complete(target, s.graph.text); err != nil {
+		return nil, err
+	}
+	c.scopes = s.scopes
+	if s.scopesFrom == "default" {
+		c.scopes = []string{scope}
+	}
+	s.scopes = c.scopes
+	inv.tell("%s %s with a token for %s", r.method, target.Host+target.Path, strings.Join(c.scopes, " "))
+	if r.method == http.MethodGet && sameOrigin(target.String(), s.graph.text) {
+		c.consistent()
+	}
+	c.source = &lastToken{source: tokens, req: req}
+	c.seen = &lastAnswer{base: inv.roundTripper(s)}
+	c.client = &graph.Client{
+		Source: c.source, Base: s.graph.text + "/v1.0", HTTP: &http.Client{Transport: c.seen},
+		Scopes: c.scopes, OnWait: inv.onWait,
+	}
+	if r.beta {
+		c.client.Base = s.graph.text + "/beta"
+	}
+	if inv.flags.set("timeout") {
+		// Waiting for a service is bounded as a whole where an answer is not.
+		c.client.Patience = inv.flags.timeout
+	}
+	return c, nil
+}
+
+// complete adds what --query and --beta say to the address.
+func (r *request) complete(u *url.URL, graphOrigin string) error {
+	for _, pair := range r.query {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return &problem{status: StatusUsage, text: "--query wants NAME=VALUE, not " + quoted(pair), fix: "to choose from the answer use --jq"}
+		}
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(name), "%24", "$")+"="+url.QueryEscape(value), "+", "%20")
+	}
+	if !r.beta {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(u.Path, "/v1.0")
+	switch {
+	case hasSegment(u.Path, "/beta"):
+	case !ok || !hasSegment(u.Path, "/v1.0") || !sameOrigin(u.String(), graphOrigin):
+		return &problem{status: StatusUsage, text: "--beta is a version of Microsoft Graph, which " + quoted(u.Host+u.Path) + " is not"}
+	default:
+		u.Path = "/beta" + rest
+		u.RawPath = strings.Replace(u.RawPath, "/v1.0", "/beta", 1)
+	}
+	return nil
+}
+
+// lastToken remembers the token that was sent, for the report on a refusal.
+type lastToken struct {
+	source fob.TokenSource
+	req    fob.Request // what the flags say
+	token  *fob.Token
+}
+
+// Token returns a token as the flags want it, for the scopes of req.
+func (l *lastToken) Token(ctx context.Context, req fob.Request) (*fob.Token, error) {
+	whole := l.req
+	whole.Scopes = req.Scopes
+	if req.Claims != "" {
+		whole.Claims = req.Claims
+	}
+	// Fresh at first: not for each of a thousand pages.
+	whole.Fresh = req.Fresh || whole.Fresh && l.token == nil
+	token, err := l.source.Token(ctx, whole)
+	if err == nil {
+		l.token = token
+	}
+	return token, err
+}
+
+// lastAnswer remembers the answer that came last, for --include.
+type lastAnswer struct {
+	base http.RoundTripper
+	resp *http.Response
+}
+
+// RoundTrip sends req.
+func (l *lastAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.base.RoundTrip(req)
+	l.resp = resp
+	return resp, err
+}
+
+// onWait says why nothing happens: always to whoever asked, and where a person
+// would begin to wonder.
+func (inv *invocation) onWait(w graph.Wait) {
+	why := "no answer"
+	switch {
+	case w.Status == http.StatusTooManyRequests:
+		why = "it throttles"
+	case w.Status != 0:
+		why = fmt.Sprintf("it answered with HTTP %d", w.Status)
+	}
+	switch {
+	case inv.flags.verbose:
+		inv.tell("waiting %s for %s: %s", w.For.Round(100*time.Millisecond), w.Place, why)
+	case w.For >= 3*time.Second && inv.terminal(inv.Stderr).is:
+		inv.note("waiting %s for %s: %s", w.For.Round(time.Second), w.Place, why)
+	}
+}
+
+// target finds the address that was meant, and the scope of a token for it.
+func (inv *invocation) target(s *settings, given string) (*url.URL, string, error) {
+	arm := s.cloud.ARM
+	if s.emulator != nil {
+		arm = s.emulator.ARM
+	}
+	graphScope, armScope := s.graphAudience+"/.default", s.cloud.ARM+"/.default"
+	full, scope := given, ""
+	if !strings.Contains(given, "://") {
+		path := "/" + strings.TrimLeft(given, "/")
+		switch {
+		case hasSegment(path, "/subscriptions") || hasSegment(path, "/providers") || hasSegment(path, "/tenants"):
+			full, scope = arm+path, armScope
+		case hasSegment(path, "/v1.0") || hasSegment(path, "/beta"):
+			full, scope = s.graph.text+path, graphScope
+		default:
+			full, scope = s.graph.text+"/v1.0"+path, graphScope
+		}
+	}
+	u, err := url.Parse(strings.ReplaceAll(full, " ", "%20"))
+	switch {
+	case err != nil || u.Host == "":
+		return nil, "", &problem{status: StatusUsage, text: quoted(given) + " is neither a URL nor a path", try: "fob get /me"}
+	case u.User != nil:
+		return nil, "", &problem{status: StatusUsage, text: "the URL has a user or a password in it; the token goes to no such address"}
+	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopbackURL(full)):
+		return nil, "", &problem{status: StatusUsage, text: quoted(given) + " is not https; tokens are sent over https only"}
+	}
+	u.Fragment = ""
+	if scope != "" {
+		return u, scope, nil
+	}
+	switch {
+	case sameOrigin(full, s.graph.text) && s.emulator != nil && sameOrigin(arm, s.graph.text) && (hasSegment(u.Path, "/subscriptions") || hasSegment(u.Path, "/providers")):
+		return u, armScope, nil // the emulator is both at one address
+	case sameOrigin(full, s.graph.text):
+		return u, graphScope, nil
+	case sameOrigin(full, arm):
+		return u, armScope, nil
+	case s.scopesFrom != "default":
+		return u, "", nil
+	}
+	if s.emulator == nil {
+		scope, service, err := graph.Audience(u.String())
+		switch {
+		case err == nil:
+			inv.tell("%s is %s", u.Host, service)
+			return u, scope, nil
+		case !errors.Is(err, graph.ErrUnknownHost):
+			return nil, "", &problem{status: StatusUsage, err: err}
+		}
+	}
+	p := &problem{status: StatusUsage, text: "fob does not know which token " + quoted(u.Host) + " takes",
+		fix: "say so with --resource or --scope; it is sent to that host and nowhere else",
+		try: "fob get " + inv.quote(given) + " --resource RESOURCE"}
+	if s.emulator != nil {
+		p.fix = "with the emulator give the path alone, or say with --resource which of its tokens to send there"
+		p.try = "fob get " + inv.quote(u.RequestURI())
+	}
+	return nil, "", p
+}
+
+func hasSegment(path, segment string) bool {
+	rest, ok := strings.CutPrefix(path, segment)
+	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
+}
+
+// run does what the flags say.
+func (c *call) run(ctx context.Context) error {
+	content, err := c.content()
+	if err != nil {
+		return err
+	}
+	defer content.close()
+	switch {
+	case c.dryRun:
+		return c.show(content)
+	case c.isLargeUpload(content):
+		return c.upload(ctx, content)
+	case c.isDownload():
+		return c.download(ctx)
+	case c.outputFile == "":
+		return c.print(ctx, content, c.inv.Stdout)
+	}
+	return toFile(c.outputFile, func(w io.Writer) error { return c.print(ctx, content, w) })
+}
+
+// print sends the request and writes the answer to w in the form wanted.
+func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
+	filter, err := compileJQ(c.jq)
+	if err != nil {
+		return err
+	}
+	itemwise := c.all || c.inv.flags.output != "json"
+	if filter == nil && !itemwise {
+		return c.page(ctx, content, w)
+	}
+	out := c.inv.sink(w, c.columns(), filter != nil && c.raw)
+	if filter != nil {
+		out = &filtered{ctx: ctx, filter: filter, to: out}
+	}
+	if c.all {
+		err = c.pages(ctx, out)
+	} else {
+		err = c.items(ctx, content, w, out, itemwise)
+	}
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return errors.Join(err, out.end(err == nil))
+}
+
+// send sends the request. The answer is a success.
+func (c *call) send(ctx context.Context, content *content) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, c.method, c.target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = c.header.Clone()
+	if r.Header.Get("Accept") == "" {
+		r.Header.Set("Accept", "application/json, */*;q=0.1")
+	}
+	if err := content.attach(r); err != nil {
+		return nil, err
+	}
+	resp, err := c.client.Do(r)
+	return resp, c.refused(err)
+}
+
+// head prints status and headers of the last answer for --include.
+func (c *call) head(w io.Writer) error {
+	resp := c.seen.resp
+	if !c.include || resp == nil {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", resp.Proto, oneLine(resp.Status))
+	names := make([]string, 0, len(resp.Header))
+	for name := range resp.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range resp.Header[name] {
+			fmt.Fprintf(&b, "%s: %s\n", oneLine(name), oneLine(value))
+		}
+	}
+	_, err := io.WriteString(w, b.String()+"\n")
+	return err
+}
+
+// answer sends the request and prints the head of the answer, also of one that
+// says no.
+func (c *call) answer(ctx context.Context, content *content, w io.Writer) (*http.Response, error) {
+	resp, err := c.send(ctx, content)
+	if headErr := c.head(w); headErr != nil && err == nil {
+		resp.Body.Close()
+		err = headErr
+	}
+	return resp, err
+}
+
+// page prints one answer as it is, indented for a person.
+func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
+	ctx, cancel, err := c.inv.withTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	resp, err := c.answer(ctx, content, w)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
+	person := c.inv.terminal(w).is
+	switch {
+	case person && isJSON:
+		return indent(w, resp.Body)
+	case person && kind != "" && !strings.HasPrefix(kind, "text/"):
+		return &problem{status: StatusUsage, text: "the answer is " + quoted(kind) + ", which is not for a terminal", fix: "write it to a file with --output-file FILE"}
+	case person:
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if _, err := io.WriteString(w, oneLine(line)+"\n"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	last := &lastByte{w: w}
+	if _, err := io.Copy(last, resp.Body); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if isJSON && last.last != '\n' && last.last != 0 {
+		_, err = io.WriteString(w, "\n")
+	}
+	return err
+}
+
+// lastByte remembers how the output ended.
+type lastByte struct {
+	w    io.Writer
+	last byte
+}
+
+// Write writes p.
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.last = p[len(p)-1]
+	}
+	return l.w.Write(p)
+}
+
+// indent prints JSON for a person, token by token, however long it is.
+func indent(w io.Writer, r io.Reader) error {
+	d := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true))
+	e := jsontext.NewEncoder(visible{w}, jsontext.WithIndent("  "), jsontext.AllowDuplicateNames(true))
+	for {
+		token, err := d.ReadToken()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+		if err := e.WriteToken(token); err != nil {
+			return err
+		}
+	}
+}
+
+// items prints the items of one answer, or what the filter makes of it as a
+// whole.
+func (c *call) items(ctx context.Context, content *content, w io.Writer, out sink, itemwise bool) error {
+	ctx, cancel, err := c.inv.withTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	resp, err := c.answer(ctx, content, w)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	d := jsontext.NewDecoder(resp.Body, jsontext.AllowDuplicateNames(true))
+	if d.PeekKind() == 0 { // or broken, which is told below
+		if _, err := d.ReadToken(); err == io.EOF {
+			return nil // no content
+		}
+	}
+	if itemwise {
+		_, err = readItems(d, out)
+	} else {
+		var whole jsontext.Value
+		if whole, err = d.ReadValue(); err == nil {
+			err = out.item(whole)
+		}
+	}
+	return readingAnswer(err)
+}
+
+// pages prints the items of all pages.
+func (c *call) pages(ctx context.Context, out sink) error {
+	first, next, err := c.firstPage(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := readItems(jsontext.NewDecoder(bytes.NewReader(first), jsontext.AllowDuplicateNames(true)), out); err != nil {
+		return readingAnswer(err)
+	}
+	if next == "" {
+		return nil
+	}
+	link, err := url.Parse(next)
+	switch {
+	case err != nil:
+		return errors.New("the API's next link is no URL")
+	case !sameOrigin(next, c.target.String()) || link.User != nil:
+		return fmt.Errorf("the API's next link leads to %s, another origin than %s; it is not followed", quoted(link.Host), quoted(c.target.Host))
+	case next == c.target.String():
+		return errors.New("the API's next link leads back to the same page; the list would never end")
+	}
+	for item, err := range c.client.Pages(ctx, next, c.header) {
+		if err != nil {
+			return c.refused(err)
+		}
+		if err := out.item(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxFirstPage bounds the first page, of which it is not known what it is.
+const maxFirstPage = 64 << 20
+
+// firstPage reads the first answer whole before anything of it is printed. It
+// may turn out to be no collection.
+func (c *call) firstPage(ctx context.Context) (page []byte, next string, err error) {
+	ctx, cancel, err := c.inv.withTimeout(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer cancel()
+	for try := 1; ; try++ {
+		resp, err := c.send(ctx, nil)
+		if err != nil {
+			return nil, "", err
+		}
+		page, err = io.ReadAll(io.LimitReader(resp.Body, maxFirstPage+1))
+		resp.Body.Close()
+		switch {
+		case err == nil && len(page) > maxFirstPage:
+			return nil, "", fmt.Errorf("a page of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxFirstPage>>20)
+		case err == nil:
+			next, err := readItems(jsontext.NewDecoder(bytes.NewReader(page), jsontext.AllowDuplicateNames(true)), nowhere{})
+			return page, next, readingAnswer(err)
+		case !errors.Is(err, fob.ErrUnavailable) || try == 3:
+			return nil, "", fmt.Errorf("reading the answer: %w", err)
+		}
+	}
+}
+
+// readingAnswer says that an error is about the answer, if it is not about the
+// output.
+func readingAnswer(err error) error {
+	var own *problem
+	if err == nil || errors.Is(err, errOutput) || errors.Is(err, errEnough) || errors.As(err, &own) {
+		return err
+	}
+	return fmt.Errorf("reading the answer: %w", err)
+}
+
+// readItems writes the members of "value" as they come, or the whole object if
+// it is no collection. It returns the link to the next page.
+func readItems(d *jsontext.Decoder, out sink) (next string, err error) {
+	if d.PeekKind() != '{' {
+		whole, err := d.ReadValue()
+		if err != nil {
+			return "", err
+		}
+		return "", out.item(whole)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return "", err
+	}
+	collection := false
+	whole := []byte{'{'}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return "", err
+		}
+		member := name.String()
+		if member == "value" && d.PeekKind() == '[' {
+			collection = true
+			if err := readElements(d, out); err != nil {
+				return "", err
+			}
+			continue
+		}
+		raw, err := d.ReadValue()
+		if err != nil {
+			return "", err
+		}
+		if (member == "@odata.nextLink" || member == "nextLink") && raw.Kind() == '"' {
+			if err := json.Unmarshal(raw, &next); err != nil {
+				return "", err
+			}
+		}
+		if !collection {
+			if len(whole) > 1 {
+				whole = append(whole, ',')
+			}
+			if whole, err = jsontext.AppendQuote(whole, member); err != nil {
+				return "", err
+			}
+			whole = append(append(whole, ':'), raw...)
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return "", err
+	}
+	if !collection {
+		return "", out.item(append(whole, '}'))
+	}
+	return next, nil
+}
+
+func readElements(d *jsontext.Decoder, out sink) error {
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != ']' {
+		item, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		if item.Kind() == 'n' {
+			continue // some services send null items; they hold nothing
+		}
+		if err := out.item(item); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}

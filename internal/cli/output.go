@@ -1,0 +1,614 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// sink takes the items of an answer and prints them in one of the forms.
+type sink interface {
+	item(v jsontext.Value) error
+	// end prints what is left. complete says that there are no more items;
+	// otherwise those so far are only some of them.
+	end(complete bool) error
+}
+
+// sink returns the form that -o asks for. columns are those of a table, if
+// they are known beforehand; raw prints strings as they are.
+func (inv *invocation) sink(w io.Writer, columns []string, raw bool) sink {
+	lines := &lineWriter{w: bufio.NewWriterSize(w, 64<<10), raw: raw, person: inv.terminal(w).is}
+	switch inv.flags.output {
+	case "table":
+		return &tableWriter{inv: inv, w: lines.w, term: inv.terminal(w), grid: grid{columns: columns, named: columns != nil}}
+	case "csv":
+		return &csvWriter{inv: inv, w: lines.w, grid: grid{columns: columns, named: columns != nil}}
+	case "json":
+		if !raw {
+			return &arrayWriter{lines: lines}
+		}
+	}
+	return lines
+}
+
+// errOutput marks an error of writing, not of the answer.
+var errOutput = errors.New("writing the output")
+
+func writing(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errOutput, err)
+}
+
+// nowhere is a sink for what only has to be read.
+type nowhere struct{}
+
+func (nowhere) item(jsontext.Value) error { return nil }
+func (nowhere) end(bool) error            { return nil }
+
+// visible writes JSON with the characters escaped on which a terminal would
+// act. They can only be in strings.
+type visible struct{ w io.Writer }
+
+// Write writes p, which holds whole characters.
+func (v visible) Write(p []byte) (int, error) {
+	if isPlain(p) {
+		return v.w.Write(p)
+	}
+	var b strings.Builder
+	for _, r := range string(p) {
+		if r >= 0x7f && unprintable(r) && r <= 0xffff {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else if r > 0xffff && unprintable(r) {
+			b.WriteRune(' ')
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	_, err := io.WriteString(v.w, b.String())
+	return len(p), err
+}
+
+// isPlain reports whether p is ASCII that a terminal shows as it is, but for
+// the control characters that JSON does not have.
+func isPlain(p []byte) bool {
+	return bytes.IndexFunc(p, func(r rune) bool { return r >= 0x7f }) < 0
+}
+
+// lineWriter prints every item on a line of its own.
+type lineWriter struct {
+	w       *bufio.Writer
+	raw     bool // strings without quotes
+	person  bool // a terminal is at the other end
+	buffer  []byte
+	flushed time.Time
+}
+
+func (l *lineWriter) item(v jsontext.Value) error {
+	if err := l.put("", v, "\n"); err != nil {
+		return err
+	}
+	return l.flush(false)
+}
+
+func (l *lineWriter) put(before string, v jsontext.Value, after string) error {
+	l.buffer = append(append(l.buffer[:0], before...), v...)
+	text := jsontext.Value(l.buffer[len(before):])
+	if err := text.Compact(jsontext.AllowDuplicateNames(true)); err != nil {
+		return err
+	}
+	l.buffer = l.buffer[:len(before)+len(text)]
+	if l.raw && text.Kind() == '"' {
+		var s string
+		if err := json.Unmarshal(text, &s, jsontext.AllowInvalidUTF8(true)); err != nil {
+			return err
+		}
+		if l.person {
+			s = oneLine(s)
+		}
+		_, err := io.WriteString(l.w, s+after)
+		return writing(err)
+	}
+	_, err := visible{l.w}.Write(append(l.buffer, after...))
+	return writing(err)
+}
+
+// flush passes on what has gathered: at once to a person, otherwise so often
+// that whoever reads has something to do.
+func (l *lineWriter) flush(now bool) error {
+	if !now && !l.person && time.Since(l.flushed) < 100*time.Millisecond {
+		return nil
+	}
+	l.flushed = time.Now()
+	return writing(l.w.Flush())
+}
+
+func (l *lineWriter) end(bool) error { return l.flush(true) }
+
+// arrayWriter prints the items as one JSON array.
+type arrayWriter struct {
+	lines *lineWriter
+	count int
+}
+
+func (a *arrayWriter) item(v jsontext.Value) error {
+	before := ",\n"
+	if a.count == 0 {
+		before = "[\n"
+	}
+	a.count++
+	if err := a.lines.put(before, v, ""); err != nil {
+		return err
+	}
+	return a.lines.flush(false)
+}
+
+// end closes the array, unless it is not whole: half an array that parses
+// would be taken for all there is.
+func (a *arrayWriter) end(complete bool) error {
+	text := "\n]\n"
+	if a.count == 0 {
+		text = "[]\n"
+	}
+	if !complete {
+		text = ""
+	}
+	if _, err := a.lines.w.WriteString(text); err != nil {
+		return writing(err)
+	}
+	return a.lines.flush(true)
+}
+
+// tableCell is one value of a table.
+type tableCell struct {
+	text   string
+	number bool // or true and false: no text of anybody's
+}
+
+// readCell reads a JSON value for a table. What has parts stays JSON.
+func readCell(v jsontext.Value) (tableCell, error) {
+	switch v.Kind() {
+	case '"':
+		var s string
+		err := json.Unmarshal(v, &s, jsontext.AllowInvalidUTF8(true))
+		return tableCell{text: oneLine(s)}, err
+	case 'n':
+		return tableCell{}, nil
+	case '{', '[':
+		v = v.Clone()
+		err := v.Compact(jsontext.AllowDuplicateNames(true))
+		if text := string(v); text != "[]" && text != "{}" {
+			return tableCell{text: oneLine(text)}, err
+		}
+		return tableCell{}, err
+	}
+	return tableCell{text: string(v), number: true}, nil
+}
+
+// grid turns items into rows.
+type grid struct {
+	columns []string
+	named   bool // the columns were asked for, and not found in items
+	index   map[string]int
+	other   []string // members that have no column
+}
+
+// members yields the members of an object, or the value itself as "value".
+func members(v jsontext.Value, yield func(name string, value jsontext.Value) error) error {
+	if v.Kind() != '{' {
+		return yield("value", v)
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true))
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		text := name.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		if strings.Contains(text, "@odata.") {
+			continue // about the value, not of it
+		}
+		if err := yield(text, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds columns in an item.
+func (g *grid) look(v jsontext.Value) error {
+	return members(v, func(name string, _ jsontext.Value) error {
+		if !slices.Contains(g.columns, name) {
+			g.columns = append(g.columns, name)
+		}
+		return nil
+	})
+}
+
+// row reads an item.
+func (g *grid) row(v jsontext.Value) ([]tableCell, error) {
+	if g.index == nil {
+		g.index = map[string]int{}
+		for i, name := range g.columns {
+			g.index[strings.ToLower(name)] = i
+		}
+	}
+	row := make([]tableCell, len(g.columns))
+	err := members(v, func(name string, value jsontext.Value) error {
+		i, ok := g.index[strings.ToLower(name)]
+		if !ok {
+			if !g.named && len(g.other) < 100 && !slices.Contains(g.other, name) {
+				g.other = append(g.other, name)
+			}
+			return nil
+		}
+		var err error
+		row[i], err = readCell(value)
+		return err
+	})
+	return row, err
+}
+
+// sample is how many items are looked at before the columns are settled.
+const sample = 200
+
+// csvWriter prints a table as RFC 4180 has it.
+type csvWriter struct {
+	inv     *invocation
+	w       *bufio.Writer
+	grid    grid
+	waiting []jsontext.Value // items that come before the columns are known
+	begun   bool
+	buffer  []byte
+}
+
+func (c *csvWriter) item(v jsontext.Value) error {
+	if c.begun {
+		return c.write(v)
+	}
+	if c.grid.named {
+		if err := c.begin(); err != nil {
+			return err
+		}
+		return c.write(v)
+	}
+	c.waiting = append(c.waiting, v.Clone())
+	if err := c.grid.look(v); err != nil || len(c.waiting) < sample {
+		return err
+	}
+	return c.begin()
+}
+
+func (c *csvWriter) begin() error {
+	c.begun = true
+	if _, err := c.w.Write(csvHead(c.grid.columns)); err != nil {
+		return writing(err)
+	}
+	for _, v := range c.waiting {
+		if err := c.write(v); err != nil {
+			return err
+		}
+	}
+	c.waiting = nil
+	return nil
+}
+
+func (c *csvWriter) write(v jsontext.Value) error {
+	row, err := c.grid.row(v)
+	if err != nil {
+		return err
+	}
+	c.buffer = appendCSV(c.buffer[:0], row)
+	_, err = c.w.Write(c.buffer)
+	return writing(err)
+}
+
+func (c *csvWriter) end(bool) error {
+	if !c.begun && len(c.grid.columns) > 0 {
+		if err := c.begin(); err != nil {
+			return err
+		}
+	}
+	c.inv.tellOther(c.grid.other)
+	return writing(c.w.Flush())
+}
+
+// tellOther says what did not fit into the columns.
+func (inv *invocation) tellOther(names []string) {
+	if len(names) > 0 {
+		inv.note("there is no column for %s, which only later items have; name the columns with $select", someOf(names))
+	}
+}
+
+func csvHead(columns []string) []byte {
+	row := make([]tableCell, len(columns))
+	for i, name := range columns {
+		row[i] = tableCell{text: oneLine(name)}
+	}
+	return appendCSV(nil, row)
+}
+
+// appendCSV appends one line. A text that a spreadsheet would run as a formula
+// gets an apostrophe in front, which shows it as a text.
+func appendCSV(dst []byte, row []tableCell) []byte {
+	for i, c := range row {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		text := c.text
+		if !c.number && text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+			text = "'" + text
+		}
+		if !strings.ContainsAny(text, "\",\r\n;") && text == strings.TrimSpace(text) {
+			dst = append(dst, text...)
+			continue
+		}
+		dst = append(dst, '"')
+		dst = append(dst, strings.ReplaceAll(text, `"`, `""`)...)
+		dst = append(dst, '"')
+	}
+	return append(dst, '\r', '\n')
+}
+
+// tableWriter prints columns for a person. The widths follow from the first
+// items, so that a list of any length needs no memory.
+type tableWriter struct {
+	inv     *invocation
+	w       *bufio.Writer
+	term    terminal
+	grid    grid
+	rows    [][]tableCell
+	waiting []jsontext.Value
+	single  int // items so far
+	shown   []int
+	widths  []int
+}
+
+func (t *tableWriter) item(v jsontext.Value) error {
+	t.single++
+	if t.widths != nil {
+		row, err := t.grid.row(v)
+		if err != nil {
+			return err
+		}
+		return t.line(row, "")
+	}
+	t.waiting = append(t.waiting, v.Clone())
+	if !t.grid.named {
+		if err := t.grid.look(v); err != nil {
+			return err
+		}
+	}
+	if len(t.waiting) < sample {
+		return nil
+	}
+	return t.begin()
+}
+
+// begin settles the columns: those that say nothing are left out, as are, on a
+// terminal, those at the end that it has no room for.
+func (t *tableWriter) begin() error {
+	for _, v := range t.waiting {
+		row, err := t.grid.row(v)
+		if err != nil {
+			return err
+		}
+		t.rows = append(t.rows, row)
+	}
+	t.waiting = nil
+	t.widths = make([]int, len(t.grid.columns))
+	for i, name := range t.grid.columns {
+		used := t.grid.named
+		for _, row := range t.rows {
+			used = used || row[i].text != ""
+			t.widths[i] = max(t.widths[i], cellWidth(row[i].text))
+		}
+		if used {
+			t.widths[i] = max(t.widths[i], cellWidth(oneLine(name)))
+			t.shown = append(t.shown, i)
+		}
+	}
+	if !t.grid.named {
+		// An id is long and says little: it goes to the end.
+		slices.SortStableFunc(t.shown, func(a, b int) int { return boolInt(t.grid.columns[a] == "id") - boolInt(t.grid.columns[b] == "id") })
+	}
+	var left []string
+	if t.term.is {
+		left = t.fit()
+	}
+	head := make([]tableCell, len(t.grid.columns))
+	for i, name := range t.grid.columns {
+		head[i] = tableCell{text: oneLine(name)}
+	}
+	if err := t.line(head, styleLabel); err != nil {
+		return err
+	}
+	for _, row := range t.rows {
+		if err := t.line(row, ""); err != nil {
+			return err
+		}
+	}
+	t.rows = nil
+	if len(left) > 0 {
+		t.inv.note("the terminal has no room for %s; choose with $select, or print all with -o csv", someOf(left))
+	}
+	return nil
+}
+
+// narrow is the width below which a column is not cut.
+const narrow = 16
+
+// fit makes the columns as wide as the terminal: the widest are cut first, and
+// when all are narrow the last ones are left out.
+func (t *tableWriter) fit() (left []string) {
+	for {
+		total, widest := 2*(len(t.shown)-1), -1
+		for _, i := range t.shown {
+			total += t.widths[i]
+			if t.widths[i] > narrow && (widest < 0 || t.widths[i] > t.widths[widest]) {
+				widest = i
+			}
+		}
+		switch {
+		case total <= t.term.width || len(t.shown) <= 1:
+			return left
+		case widest >= 0:
+			t.widths[widest]--
+		default:
+			last := len(t.shown) - 1
+			left = append(left, t.grid.columns[t.shown[last]])
+			t.shown = t.shown[:last]
+		}
+	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (t *tableWriter) line(row []tableCell, style string) error {
+	var b strings.Builder
+	for n, i := range t.shown {
+		text := row[i].text
+		if t.term.is {
+			text = clip(text, t.widths[i])
+		}
+		pad := max(0, t.widths[i]-cellWidth(text))
+		switch {
+		case row[i].number:
+			b.WriteString(strings.Repeat(" ", pad) + text)
+		case n == len(t.shown)-1:
+			b.WriteString(text)
+			continue
+		default:
+			b.WriteString(text + strings.Repeat(" ", pad))
+		}
+		if n < len(t.shown)-1 {
+			b.WriteString("  ")
+		}
+	}
+	_, err := t.w.WriteString(t.term.paint(style, strings.TrimRight(b.String(), " ")) + "\n")
+	return writing(err)
+}
+
+func (t *tableWriter) end(bool) error {
+	switch {
+	case t.widths == nil && t.single > 0:
+		if err := t.begin(); err != nil {
+			return err
+		}
+	case t.single == 0:
+		t.inv.note("there are no items")
+	}
+	t.inv.tellOther(t.grid.other)
+	return writing(t.w.Flush())
+}
+
+// clip shortens a text to width columns.
+func clip(s string, width int) string {
+	if cellWidth(s) <= width {
+		return s
+	}
+	column := 0
+	for i, r := range s {
+		w := runeWidth(r)
+		if column+w > width-1 {
+			return s[:i] + "…"
+		}
+		column += w
+	}
+	return s
+}
+
+// cellWidth is how many columns of a terminal s takes.
+func cellWidth(s string) int {
+	width := 0
+	for _, r := range s {
+		width += runeWidth(r)
+	}
+	return width
+}
+
+// runeWidth is 2 for the characters of East Asia and for pictures, 0 for marks
+// on the character before.
+func runeWidth(r rune) int {
+	switch {
+	case r < 0x300:
+		return 1
+	case unicode.In(r, unicode.Mn, unicode.Me):
+		return 0
+	case 0x1100 <= r && r <= 0x115f, 0x2e80 <= r && r <= 0x303e, 0x3041 <= r && r <= 0xa4cf, 0xa960 <= r && r <= 0xa97f,
+		0xac00 <= r && r <= 0xd7a3, 0xf900 <= r && r <= 0xfaff, 0xfe30 <= r && r <= 0xfe6f, 0xff00 <= r && r <= 0xff60,
+		0xffe0 <= r && r <= 0xffe6, 0x1f300 <= r && r <= 0x1f64f, 0x1f680 <= r && r <= 0x1f6ff, 0x1f900 <= r && r <= 0x1faff,
+		0x20000 <= r && r <= 0x3fffd:
+		return 2
+	}
+	return 1
+}
+
+// columns are the properties that a $select names, in its order.
+func (c *call) columns() []string {
+	if c.jq != "" {
+		return nil // the filter makes its own
+	}
+	return selected(c.target.RawQuery)
+}
+
+func selected(query string) []string {
+	for option := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(option, "=")
+		if name = strings.TrimPrefix(strings.ToLower(unescaped(name)), "$"); name != "select" {
+			continue
+		}
+		var columns []string
+		for column := range strings.SplitSeq(unescaped(value), ",") {
+			if column = strings.TrimSpace(column); column != "" && column != "*" && utf8.ValidString(column) {
+				columns = append(columns, column)
+			}
+		}
+		return columns
+	}
+	return nil
+}
+
+// toFile writes a file in one step: it is there whole or not at all.
+func toFile(name string, write func(io.Writer) error) error {
+	temp, err := os.CreateTemp(filepath.Dir(name), ".fob-*")
+	if err != nil {
+		return &problem{text: "writing " + quoted(name), err: err}
+	}
+	err = write(temp)
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), name)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+	}
+	return err
+}

@@ -1,0 +1,336 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"github.com/fobauth/fob/graph"
+)
+
+func (inv *invocation) postCommand() *cobra.Command {
+	return inv.requestCommand(http.MethodPost, &cobra.Command{
+		Use: "post URL|PATH [flags]", Short: "Create something with an API, or run an action of it",
+		Long: "Calls an API with POST and a token for it, and prints the answer. What to send\n" +
+			"is JSON on the command line, in a file (@FILE) or on stdin (-).\n\n" +
+			"A request that was throttled is sent again. One whose answer got lost is not,\n" +
+			"because it may have been carried out: fob says so.",
+		Example: "fob post /groups --body @group.json\n" +
+			"fob post /me/sendMail --body @mail.json --dry-run\n" +
+			"fob post /users/ada@contoso.com/revokeSignInSessions",
+	})
+}
+
+func (inv *invocation) patchCommand() *cobra.Command {
+	return inv.requestCommand(http.MethodPatch, &cobra.Command{
+		Use: "patch URL|PATH [flags]", Short: "Change something with an API",
+		Long: "Calls an API with PATCH and a token for it, and prints the answer, if there is\n" +
+			"one. Only the members that are in the body change.",
+		Example: "fob patch /users/ada@contoso.com --body '{\"jobTitle\":\"Engineer\"}'\n" +
+			"fob patch /groups/11111111-2222-4333-8444-555555555555 --body @change.json --header 'If-Match:*'",
+	})
+}
+
+func (inv *invocation) putCommand() *cobra.Command {
+	return inv.requestCommand(http.MethodPut, &cobra.Command{
+		Use: "put URL|PATH [flags]", Short: "Replace something with an API, or upload a file",
+		Long: "Calls an API with PUT and a token for it, and prints the answer.\n\n" +
+			"A large file for a drive goes up in pieces, through an upload session: a\n" +
+			"connection that breaks costs one of them.",
+		Example: "fob put '/me/drive/root:/report.pdf:/content' --body @report.pdf\n" +
+			"fob put '/me/photo/$value' --body @me.jpg",
+	})
+}
+
+func (inv *invocation) deleteCommand() *cobra.Command {
+	return inv.requestCommand(http.MethodDelete, &cobra.Command{
+		Use: "delete URL|PATH [flags]", Short: "Delete something with an API",
+		Long: "Calls an API with DELETE and a token for it, and prints the answer, if there is\n" +
+			"one. It does not ask whether that is meant; --dry-run shows the request.",
+		Example: "fob delete /groups/11111111-2222-4333-8444-555555555555\n" +
+			"fob delete /groups/11111111-2222-4333-8444-555555555555 --dry-run",
+	})
+}
+
+func (inv *invocation) apiCommand() *cobra.Command {
+	return inv.requestCommand("", &cobra.Command{
+		Use: "api URL|PATH [flags]", Aliases: []string{"rest"}, Short: "Call an API with any method",
+		Long: "Does what get, post, patch, put and delete do, for those who are used to one\n" +
+			"word for all of them. See: fob get --help, fob post --help",
+		Example: "fob api /me\n" +
+			"fob api -X PATCH /users/ada@contoso.com --body '{\"jobTitle\":\"Engineer\"}'\n" +
+			"fob rest /subscriptions --query api-version=2022-12-01",
+	})
+}
+
+// content is what a request sends.
+type content struct {
+	name string // for messages: "the body", or the file's
+	text []byte // all of it, if it is no file
+	file *os.File
+	size int64
+	kind string // media type
+}
+
+const (
+	// maxStdinBody bounds what is read from stdin, because it is kept to be
+	// sent again.
+	maxStdinBody = 64 << 20
+	// largeContent is where a drive wants an upload session. Some take more in
+	// one request, all take this.
+	largeContent = 4 << 20
+)
+
+// content opens what --body names; nil if there is none.
+func (c *call) content() (*content, error) {
+	if !c.hasBody {
+		return nil, nil
+	}
+	b := &content{name: "--body"}
+	switch path, isFile := strings.CutPrefix(c.body, "@"); {
+	case c.body == "-" || isFile && path == "-":
+		s := c.inv.settings
+		if s.usedStdin != "" {
+			return nil, &problem{status: StatusUsage, text: s.usedStdin + " and --body cannot both read stdin", fix: "put one of them into a file"}
+		}
+		s.usedStdin = "--body"
+		data, err := io.ReadAll(io.LimitReader(c.inv.Stdin, maxStdinBody+1))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("reading stdin: %w", err)
+		case len(data) > maxStdinBody:
+			return nil, &problem{status: StatusUsage, text: fmt.Sprintf("there are more than %d MiB on stdin", maxStdinBody>>20), fix: "put them into a file and give --body @FILE"}
+		}
+		b.text, b.kind = data, kindOf("", data)
+	case isFile:
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, &problem{status: StatusUsage, text: "reading --body", err: err}
+		}
+		info, err := file.Stat()
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is no file", path)
+		}
+		if err != nil {
+			file.Close()
+			return nil, &problem{status: StatusUsage, text: "reading --body", err: err}
+		}
+		start := make([]byte, 512)
+		n, _ := file.ReadAt(start, 0)
+		b.name, b.file, b.size, b.kind = path, file, info.Size(), kindOf(path, start[:n])
+		return b, nil
+	default:
+		b.text, b.kind = []byte(c.body), "application/json"
+		if v := jsontext.Value(b.text); !v.IsValid(jsontext.AllowDuplicateNames(true)) && c.header.Get("Content-Type") == "" {
+			p := &problem{status: StatusUsage, text: "--body is not JSON",
+				fix: "quote it for the shell, or put it into a file and give --body @FILE; for another format name it with --header 'Content-Type: …'"}
+			if _, err := os.Stat(c.body); err == nil {
+				p.fix = "to send the file " + quoted(c.body) + " put an @ in front of its name"
+			}
+			return nil, p
+		}
+	}
+	b.size = int64(len(b.text))
+	return b, nil
+}
+
+// kindOf guesses the media type of a body by the name of its file and what it
+// begins with.
+func kindOf(name string, start []byte) string {
+	if trimmed := bytes.TrimLeft(start, " \t\r\n\ufeff"); name == "" && len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
+		return "application/json"
+	}
+	switch ext := strings.ToLower(filepath.Ext(name)); ext {
+	case ".json":
+		return "application/json"
+	case ".jpg", ".jpeg", ".png", ".gif", ".txt", ".xml", ".html", ".csv", ".pdf":
+		return map[string]string{".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".txt": "text/plain",
+			".xml": "application/xml", ".html": "text/html", ".csv": "text/csv", ".pdf": "application/pdf"}[ext]
+	}
+	return "application/octet-stream"
+}
+
+// attach makes r send it.
+func (b *content) attach(r *http.Request) error {
+	if b == nil {
+		return nil
+	}
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.text)), nil }
+	if b.file != nil {
+		// A reader of its own for every attempt.
+		open = func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(b.file, 0, b.size)), nil }
+	}
+	if b.size == 0 {
+		open = func() (io.ReadCloser, error) { return http.NoBody, nil }
+	}
+	body, err := open()
+	if err != nil {
+		return err
+	}
+	r.Body, r.GetBody, r.ContentLength = body, open, b.size
+	if r.Header.Get("Content-Type") == "" {
+		r.Header.Set("Content-Type", b.kind)
+	}
+	return nil
+}
+
+func (b *content) close() {
+	if b != nil && b.file != nil {
+		b.file.Close()
+	}
+}
+
+// show prints the request for --dry-run. The token is not even asked for.
+func (c *call) show(content *content) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", c.method, oneLine(c.target.String()))
+	h := c.header.Clone()
+	if h.Get("Accept") == "" {
+		h.Set("Accept", "application/json, */*;q=0.1")
+	}
+	if content != nil && h.Get("Content-Type") == "" {
+		h.Set("Content-Type", content.kind)
+	}
+	h.Set("Authorization", "Bearer [redacted]")
+	names := make([]string, 0, len(h))
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range h[name] {
+			fmt.Fprintf(&b, "%s: %s\n", name, oneLine(value))
+		}
+	}
+	switch {
+	case content == nil:
+	case content.file != nil:
+		fmt.Fprintf(&b, "\n[%d bytes of %s]\n", content.size, oneLine(content.name))
+	default:
+		b.WriteString("\n" + strings.TrimRight(string(content.text), "\n") + "\n")
+	}
+	c.inv.note("nothing was sent; the token would be for %s", strings.Join(c.scopes, " "))
+	if c.isLargeUpload(content) {
+		c.inv.note("the file is large: it would go up in pieces, through the createUploadSession action of the same item")
+	}
+	return c.inv.print(b.String())
+}
+
+// isLargeUpload reports whether the content is a file for a drive that is too
+// large for one request.
+func (c *call) isLargeUpload(content *content) bool {
+	path := strings.ToLower(c.target.Path)
+	return c.method == http.MethodPut && content != nil && content.file != nil && content.size > largeContent && strings.HasSuffix(path, "/content") &&
+		(strings.Contains(path, "/drive/") || strings.Contains(path, "/drives/")) && sameOrigin(c.target.String(), c.inv.settings.graph.text)
+}
+
+// upload sends a file in pieces.
+func (c *call) upload(ctx context.Context, content *content) error {
+	session := *c.target
+	session.Path = session.Path[:len(session.Path)-len("content")] + "createUploadSession"
+	session.RawPath, session.RawQuery = "", ""
+	meter := c.inv.meter("sent")
+	defer meter.clear()
+	item, err := c.client.Upload(ctx, graph.Upload{
+		Session: session.String(), Content: content.file, Size: content.size,
+		// What PUT does with a file that is there already.
+		Properties: jsontext.Value(`{"item":{"@microsoft.graph.conflictBehavior":"replace"}}`),
+		Progress:   meter.bytes,
+	})
+	meter.clear()
+	if err != nil {
+		return c.refused(err)
+	}
+	write := func(w io.Writer) error {
+		if c.inv.terminal(w).is {
+			return indent(w, bytes.NewReader(append(item, '\n')))
+		}
+		_, err := w.Write(append(item, '\n'))
+		return err
+	}
+	if c.outputFile != "" {
+		return toFile(c.outputFile, write)
+	}
+	return write(c.inv.Stdout)
+}
+
+// isDownload reports whether the answer goes to a file as it is.
+func (c *call) isDownload() bool {
+	return c.method == http.MethodGet && c.outputFile != "" && !c.all && c.jq == "" && c.raw && !c.include
+}
+
+// partial is where a download is until it is whole; the ETag beside it says of
+// which file it is a part.
+func partial(name string) (data, etag string) { return name + ".partial", name + ".partial.etag" }
+
+// download fetches a file. What an earlier run left of it is not fetched
+// again.
+func (c *call) download(ctx context.Context) error {
+	data, tag := partial(c.outputFile)
+	d := graph.Download{Header: c.header}
+	if etag, err := os.ReadFile(tag); err == nil {
+		if info, err := os.Stat(data); err == nil {
+			d.ETag, d.Offset = strings.TrimSpace(string(etag)), info.Size()
+		}
+	}
+	if d.ETag == "" {
+		d.Offset = 0 // nothing says that it would be the same file
+	}
+	file, err := os.OpenFile(data, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return &problem{text: "writing " + quoted(c.outputFile), err: err}
+	}
+	if d.Offset > 0 {
+		c.inv.tell("%s: going on after %d bytes", c.outputFile, d.Offset)
+	}
+	meter := c.inv.meter("fetched")
+	d.Progress = meter.bytes
+	f, err := c.client.Download(ctx, c.target.String(), file, d)
+	meter.clear()
+	if err == nil {
+		err = file.Truncate(f.Size)
+	}
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		if err = os.Rename(data, c.outputFile); err == nil {
+			err = removeIfThere(tag)
+		}
+		return err
+	}
+	if f.ETag != "" && f.Size > 0 {
+		if keepErr := os.WriteFile(tag, []byte(f.ETag+"\n"), 0o666); keepErr == nil {
+			c.inv.note("%d bytes are in %s; the same command goes on from there", f.Size, data)
+			return c.refused(err)
+		}
+	}
+	return errors.Join(c.refused(err), removeIfThere(data), removeIfThere(tag))
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// unescaped is a part of a query as it was meant.
+func unescaped(s string) string {
+	if plain, err := url.QueryUnescape(s); err == nil {
+		return plain
+	}
+	return s
+}
