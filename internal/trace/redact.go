@@ -44,12 +44,17 @@ var answerShown = words(`token_type scope expires_in ext_expires_in refresh_in e
 	error.code error.message error.target error.date error.innerError.code error.innerError.message error.innerError.date
 	error.innerError.request-id error.innerError.client-request-id error.innererror.request-id error.innererror.date @odata.context @odata.count`)
 
-func words(s string) map[string]bool {
-	all := map[string]bool{}
-	for name := range strings.FieldsSeq(s) {
-		all[strings.ToLower(name)] = true
-	}
-	return all
+// words returns what tells whether a name, in any case, is in a list. The table
+// is made when it is first asked: most commands are not recorded.
+func words(list string) func(name string) bool {
+	table := sync.OnceValue(func() map[string]bool {
+		all := map[string]bool{}
+		for name := range strings.FieldsSeq(list) {
+			all[strings.ToLower(name)] = true
+		}
+		return all
+	})
+	return func(name string) bool { return table()[strings.ToLower(name)] }
 }
 
 // answerSecret are members that are secrets in any answer.
@@ -94,9 +99,9 @@ func (s *secrets) learn(secret string) {
 // Format hides the secrets from whoever prints the recorder.
 func (s *secrets) Format(f fmt.State, _ rune) { f.Write([]byte(Redacted)) }
 
-func (s *secrets) learnValues(values url.Values, shown map[string]bool) {
+func (s *secrets) learnValues(values url.Values, shown func(string) bool) {
 	for name, all := range values {
-		if !shown[strings.ToLower(name)] {
+		if !shown(name) {
 			for _, v := range all {
 				s.learn(v)
 			}
@@ -135,7 +140,7 @@ func (s *secrets) learnHeader(h http.Header) {
 					}
 				}
 			default:
-				if !headersShown[strings.ToLower(name)] && len(v) >= 16 {
+				if !headersShown(name) && len(v) >= 16 {
 					s.learn(v)
 				}
 			}
@@ -192,8 +197,8 @@ func (s *secrets) remove(text string) string {
 }
 
 // field is the value of a form field to show.
-func (s *secrets) field(e *Exchange, where, name, value string, shown map[string]bool) string {
-	if shown[strings.ToLower(name)] {
+func (s *secrets) field(e *Exchange, where, name, value string, shown func(string) bool) string {
+	if shown(name) {
 		return s.scrub(value)
 	}
 	return s.token(e, where, value)
@@ -263,7 +268,7 @@ func (s *secrets) headers(h http.Header) []Pair {
 				}
 			case lower == "www-authenticate":
 				value = s.scrub(nonceForm().ReplaceAllString(value, `$1="`+Redacted+`"`))
-			case headersShown[lower]:
+			case headersShown(lower):
 				value = s.scrub(value)
 			case lower == "authorization" || lower == "proxy-authorization":
 				scheme, _, found := strings.Cut(value, " ")
@@ -314,7 +319,7 @@ func (s *secrets) plainAddress(u *url.URL) string {
 		for _, name := range sortedKeys(values) {
 			for _, value := range values[name] {
 				shown := Redacted
-				if queryShown[strings.ToLower(name)] {
+				if queryShown(name) {
 					shown = value
 					if inner, err := url.Parse(value); err == nil && inner.Host != "" {
 						shown = s.plainAddress(inner)
@@ -384,7 +389,7 @@ func (s *secrets) learnJSON(prefix string, value any) {
 // error's code is none.
 func isSecret(prefix, name string) bool {
 	name = strings.ToLower(name)
-	return answerSecret[name] && !(name == "code" && strings.HasPrefix(prefix, "error."))
+	return answerSecret(name) && !(name == "code" && strings.HasPrefix(prefix, "error."))
 }
 
 func (s *secrets) members(e *Exchange, m *Message, prefix string, object map[string]any) {
@@ -404,7 +409,7 @@ func (s *secrets) members(e *Exchange, m *Message, prefix string, object map[str
 			if text, ok := value.(string); ok {
 				shown = s.token(e, "the answer's "+name, text)
 			}
-		case answerShown[strings.ToLower(path)]:
+		case answerShown(path):
 			shown = s.plain(value)
 		default:
 			shown = kind(value)
