@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fobauth/fob/internal/trace"
 	"github.com/fobauth/fob/store/filestore"
 )
 
@@ -61,6 +62,8 @@ type invocation struct {
 	command string
 	// settings are what the command resolved, for the report.
 	settings *settings
+	// tracer records the exchanges of a command with --trace, once there are any.
+	tracer *trace.Recorder
 	// opened is the store, once a command has opened it.
 	opened *filestore.Store
 	// status is the exit status of a command that ran another program.
@@ -97,6 +100,7 @@ func Run(ctx context.Context, env Env) int {
 	}
 	r := inv.describe(err)
 	r.write(inv)
+	inv.rememberFailure(r)
 	return r.status
 }
 
@@ -157,7 +161,9 @@ func (inv *invocation) commands() []*cobra.Command {
 		{"accounts whoami status", inv.accountsCommand},
 		{"token get-access-token print-access-token", inv.tokenCommand}, {"header", inv.headerCommand}, {"get", inv.getCommand},
 		{"post", inv.postCommand}, {"patch", inv.patchCommand}, {"put", inv.putCommand}, {"delete", inv.deleteCommand}, {"api rest", inv.apiCommand},
-		{"explain", inv.explainCommand}, {"emulator emu", inv.emulatorCommand},
+		{"decode", inv.decodeCommand}, {"verify", inv.verifyCommand}, {"diff", inv.diffCommand},
+		{"explain", inv.explainCommand}, {"doctor", inv.doctorCommand}, {"cert certificate", inv.certCommand},
+		{"cache", inv.cacheCommand}, {"emulator emu", inv.emulatorCommand},
 		{"version", inv.versionCommand}, {"completion", inv.completionCommand},
 	} {
 		if len(inv.Args) > 0 && slices.Contains(strings.Fields(c.names), inv.Args[0]) && c.names != "completion" {
@@ -190,6 +196,10 @@ func (inv *invocation) define(cmd *cobra.Command, run func(cmd *cobra.Command, a
 		if output := cmd.Flags().Lookup("output"); output != nil && !output.Changed {
 			inv.flags.output = output.DefValue
 		}
+		if err := inv.checkTrace(); err != nil {
+			return err
+		}
+		defer inv.finishTrace()
 		return run(cmd, args)
 	}
 	inv.refuseSecretFlags(cmd.Flags())

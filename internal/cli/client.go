@@ -22,7 +22,7 @@ func storeDir(s *settings) string { return filepath.Join(s.cacheDir.text, "store
 // client builds what the settings describe: one app registration, with the
 // flow that follows from what was given.
 func (inv *invocation) client(ctx context.Context, s *settings) (*fob.Client, fob.Request, error) {
-	c := &fob.Client{HTTP: &http.Client{Transport: inv.roundTripper(s)}, Warn: inv.warn}
+	c := &fob.Client{HTTP: &http.Client{Transport: inv.warned(s, inv.roundTripper(s))}, Warn: inv.warn}
 	req := inv.request(s)
 	switch {
 	case !s.refreshToken.IsZero():
@@ -384,29 +384,38 @@ func (inv *invocation) withTimeout(ctx context.Context) (context.Context, contex
 func (inv *invocation) roundTripper(s *settings) http.RoundTripper {
 	return &lazyTransport{build: sync.OnceValues(func() (http.RoundTripper, error) {
 		inv.watch()
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxResponseHeaderBytes = 64 << 10
-		t.ResponseHeaderTimeout = 30 * time.Second
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		if s.caFile.text == "" {
-			return t, nil
-		}
-		data, err := readBounded(s.caFile.text, maxCertificateFile)
+		t, err := inv.transport(s)
 		if err != nil {
-			return nil, &problem{status: StatusUsage, text: "reading the certificate authorities of " + s.caFile.from, err: err}
+			return nil, err
 		}
-		pool := x509.NewCertPool()
-		if s.emulator == nil || s.caFile.text != s.emulator.CAFile {
-			if system, err := x509.SystemCertPool(); err == nil {
-				pool = system
-			}
-		}
-		if !pool.AppendCertsFromPEM(data) {
-			return nil, &problem{status: StatusUsage, text: "there is no PEM certificate in " + s.caFile.text}
-		}
-		t.TLSClientConfig.RootCAs = pool
-		return t, nil
+		return inv.traced(t), nil
 	})}
+}
+
+// transport makes connections, trusting --ca-file or the emulator as well.
+func (inv *invocation) transport(s *settings) (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxResponseHeaderBytes = 64 << 10
+	t.ResponseHeaderTimeout = 30 * time.Second
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.caFile.text == "" {
+		return t, nil
+	}
+	data, err := readBounded(s.caFile.text, maxCertificateFile)
+	if err != nil {
+		return nil, &problem{status: StatusUsage, text: "reading the certificate authorities of " + s.caFile.from, err: err}
+	}
+	pool := x509.NewCertPool()
+	if s.emulator == nil || s.caFile.text != s.emulator.CAFile {
+		if system, err := x509.SystemCertPool(); err == nil {
+			pool = system
+		}
+	}
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, &problem{status: StatusUsage, text: "there is no PEM certificate in " + s.caFile.text}
+	}
+	t.TLSClientConfig.RootCAs = pool
+	return t, nil
 }
 
 type lazyTransport struct {

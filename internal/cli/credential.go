@@ -263,9 +263,6 @@ func (inv *invocation) cleanSecret(from string, data []byte) (fob.Secret, error)
 	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
 		return fob.Secret{}, &problem{status: StatusUsage, text: from + " is not text"}
 	}
-	if isGUID(string(data)) && !strings.Contains(from, "password") && !strings.Contains(from, "refresh") {
-		inv.note("the value of %s looks like an id; Entra shows the secret's id beside its value, and wants the value", from)
-	}
 	return fob.NewSecret(string(data)), nil
 }
 

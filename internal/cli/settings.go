@@ -36,6 +36,7 @@ type flags struct {
 	timeout                                      time.Duration
 	output, shell                                string
 	verbose                                      bool
+	trace                                        string
 	caFile                                       string
 
 	set func(name string) bool // whether a flag was given
@@ -94,6 +95,8 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 		shared.StringVar(&f.graphHost, "graph-host", "", "`URL` of Microsoft Graph")
 		shared.BoolVar(&f.emulator, "emulator", false, "talk to the local emulator (FOB_EMULATOR)")
 		shared.StringVar(&f.caFile, "ca-file", "", "`file` with certificate authorities to trust as well, PEM")
+		shared.StringVar(&f.trace, "trace", "", "show what goes over the wire, without secrets; in a `file` that ends in .html, .md, .har or .txt")
+		shared.Lookup("trace").NoOptDefVal = toStderr
 		shared.DurationVar(&f.timeout, "timeout", time.Minute, "give up after this `time`; a sign-in may take as long as its code lives")
 	}
 	if groups&storeFlags != 0 {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -61,4 +62,10 @@ func hang(text string, indent, width int) string {
 		b.WriteString(word)
 	}
 	return b.String()
+}
+
+// paragraph writes a labelled text, wrapped on a terminal.
+func paragraph(b *strings.Builder, t terminal, label, text string) {
+	const indent = 10
+	fmt.Fprintf(b, "  %s%s\n", t.paint(styleLabel, fmt.Sprintf("%-*s", indent-2, label)), hang(text, indent, t.textWidth()))
 }
