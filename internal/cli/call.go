@@ -246,7 +246,7 @@ func (c *call) run(ctx context.Context) error {
 	case c.outputFile == "":
 		return c.print(ctx, content, c.inv.Stdout)
 	}
-	return toFile(c.outputFile, func(w io.Writer) error { return c.print(ctx, content, w) })
+	return replaceFile(c.outputFile, func(w io.Writer) error { return c.print(ctx, content, w) })
 }
 
 // print sends the request and writes the answer to w in the form wanted.

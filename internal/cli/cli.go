@@ -161,6 +161,7 @@ func (inv *invocation) commands() []*cobra.Command {
 		{"accounts whoami status", inv.accountsCommand},
 		{"token get-access-token print-access-token", inv.tokenCommand}, {"header", inv.headerCommand}, {"get", inv.getCommand},
 		{"post", inv.postCommand}, {"patch", inv.patchCommand}, {"put", inv.putCommand}, {"delete", inv.deleteCommand}, {"api rest", inv.apiCommand},
+		{"batch", inv.batchCommand}, {"export", inv.exportCommand},
 		{"decode", inv.decodeCommand}, {"verify", inv.verifyCommand}, {"diff", inv.diffCommand},
 		{"explain", inv.explainCommand}, {"doctor", inv.doctorCommand}, {"cert certificate", inv.certCommand},
 		{"cache", inv.cacheCommand}, {"emulator emu", inv.emulatorCommand},

@@ -1,19 +1,28 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // api is a server that gives tokens and is an API at the same time, for what
 // the emulator never does.
-func api(t *testing.T, answer http.HandlerFunc) (call func(args ...string) ran, address string) {
+func api(t *testing.T, answer http.HandlerFunc) (get func(args ...string) ran, address string) {
+	t.Helper()
+	run, address := apiWith(t, answer)
+	return func(args ...string) ran { return run("", append([]string{"get"}, args...)...) }, address
+}
+
+// apiWith is api for any command, with what it reads from stdin.
+func apiWith(t *testing.T, answer http.HandlerFunc) (run func(stdin string, args ...string) ran, address string) {
 	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -28,9 +37,12 @@ func api(t *testing.T, answer http.HandlerFunc) (call func(args ...string) ran, 
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func(args ...string) ran {
-		return runFob(t, []string{"AZURE_CLIENT_SECRET=secret", "AZURE_CLIENT_ID=client", "AZURE_TENANT_ID=tenant.example"},
-			append([]string{"get", "--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca}, args...)...)
+	return func(stdin string, args ...string) ran {
+		var stdout, stderr bytes.Buffer
+		status := Run(t.Context(), Env{Args: append(slices.Clone(args), "--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca),
+			Environ: []string{"AZURE_CLIENT_SECRET=secret", "AZURE_CLIENT_ID=client", "AZURE_TENANT_ID=tenant.example", "FOB_CACHE_DIR=" + filepath.Join(t.TempDir(), "cache")},
+			Stdin:   strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
+		return ran{status, stdout.String(), stderr.String()}
 	}, server.URL
 }
 
@@ -114,6 +126,10 @@ func TestTargets(t *testing.T) {
 		{"/v1.0/users?$top=1", "https://graph.microsoft.com/v1.0/users?$top=1", "https://graph.microsoft.com/.default"},
 		{"/subscriptions?api-version=2022-12-01", "https://management.azure.com/subscriptions?api-version=2022-12-01", "https://management.azure.com/.default"},
 		{"https://management.azure.com/tenants?api-version=1", "https://management.azure.com/tenants?api-version=1", "https://management.azure.com/.default"},
+		{"https://myvault.vault.azure.net/secrets?api-version=7.4", "https://myvault.vault.azure.net/secrets?api-version=7.4", "https://vault.azure.net/.default"},
+		{"https://contoso.sharepoint.com/_api/web", "https://contoso.sharepoint.com/_api/web", "https://contoso.sharepoint.com/.default"},
+		{"https://graph.microsoft.us/v1.0/me", "https://graph.microsoft.us/v1.0/me", "https://graph.microsoft.us/.default"},
+		{"https://dev.azure.com/org/_apis/projects", "https://dev.azure.com/org/_apis/projects", "499b84ac-1321-427f-aa17-267ca6975798/.default"},
 		{"https://GRAPH.microsoft.com:443/v1.0/me#x", "https://GRAPH.microsoft.com:443/v1.0/me", "https://graph.microsoft.com/.default"},
 	} {
 		s, err := resolved(t, nil)

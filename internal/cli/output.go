@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -476,7 +474,7 @@ func (t *tableWriter) fit() (left []string) {
 			t.widths[widest]--
 		default:
 			last := len(t.shown) - 1
-			left = append(left, t.grid.columns[t.shown[last]])
+			left = append([]string{t.grid.columns[t.shown[last]]}, left...)
 			t.shown = t.shown[:last]
 		}
 	}
@@ -592,23 +590,4 @@ func selected(query string) []string {
 		return columns
 	}
 	return nil
-}
-
-// toFile writes a file in one step: it is there whole or not at all.
-func toFile(name string, write func(io.Writer) error) error {
-	temp, err := os.CreateTemp(filepath.Dir(name), ".fob-*")
-	if err != nil {
-		return &problem{text: "writing " + quoted(name), err: err}
-	}
-	err = write(temp)
-	if closeErr := temp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
-	if err != nil {
-		os.Remove(temp.Name())
-	}
-	return err
 }

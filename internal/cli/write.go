@@ -261,7 +261,7 @@ func (c *call) upload(ctx context.Context, content *content) error {
 		return err
 	}
 	if c.outputFile != "" {
-		return toFile(c.outputFile, write)
+		return replaceFile(c.outputFile, write)
 	}
 	return write(c.inv.Stdout)
 }

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+)
+
+// batching answers $batch: every request succeeds with its own url as the body
+// unless that names a status. Answers come in reverse order.
+func batching(t *testing.T) (run func(stdin string, args ...string) ran, sizes *[]int) {
+	sizes = new([]int)
+	run, _ = apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Requests []struct {
+				ID, URL, Method string
+				Headers         map[string]string
+				Body            any
+			}
+		}
+		b, _ := io.ReadAll(r.Body)
+		if err := json.Unmarshal(b, &in, json.MatchCaseInsensitiveNames(true)); err != nil || !strings.HasSuffix(r.URL.Path, "/$batch") {
+			t.Errorf("%s: %v", r.URL, err)
+		}
+		*sizes = append(*sizes, len(in.Requests))
+		var answers []string
+		for _, q := range in.Requests {
+			status := 200
+			fmt.Sscanf(q.URL, "/status/%d", &status)
+			body := fmt.Sprintf(`{"url":%q,"type":%q}`, q.URL, q.Headers["Content-Type"])
+			if status >= 400 {
+				body = `{"error":{"code":"Word","message":"Sentence."}}`
+			}
+			answers = append([]string{fmt.Sprintf(`{"id":%q,"status":%d,"body":%s}`, q.ID, status, body)}, answers...)
+		}
+		fmt.Fprintf(w, `{"responses":[%s]}`, strings.Join(answers, ","))
+	})
+	return run, sizes
+}
+
+func TestABatchIsSplitAndItsAnswersComeInOrder(t *testing.T) {
+	run, sizes := batching(t)
+	var in strings.Builder
+	for i := range 45 {
+		fmt.Fprintf(&in, `{"url":"/users/%d"}`+"\n", i)
+	}
+	got := run(in.String(), "batch", "-")
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	if got.status != StatusDone || len(lines) != 45 || fmt.Sprint(*sizes) != "[20 20 5]" {
+		t.Fatalf("%v, %+v", *sizes, got)
+	}
+	for i, line := range lines {
+		if want := fmt.Sprintf(`{"id":"%d","status":200,"body":{"url":"/users/%d","type":""}}`, i+1, i); line != want {
+			t.Errorf("line %d: %s", i, line)
+		}
+	}
+}
+
+func TestABodyInABatchGetsItsTypeAndIdsAreKept(t *testing.T) {
+	run, _ := batching(t)
+	got := run(`{"id":"make","method":"post","url":"/groups","body":{"a":1}}`+"\n\n"+`{"url":"/me","dependsOn":["make"],"body":null}`, "batch", "-")
+	if want := `{"id":"make","status":200,"body":{"url":"/groups","type":"application/json"}}` + "\n" + `{"id":"2","status":200,"body":{"url":"/me","type":""}}` + "\n"; got.stdout != want || got.status != StatusDone {
+		t.Errorf("%+v", got)
+	}
+	if got := run(`{"requests":[{"id":"1","method":"GET","url":"/me"}]}`, "batch", "-"); got.status != StatusDone || !strings.Contains(got.stdout, `"url":"/me"`) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTheStatusOfABatchFollowsFromWhatFailed(t *testing.T) {
+	for in, want := range map[string]int{"/me": StatusDone, "/status/404 /me": StatusFailed, "/status/403 /status/403": StatusRefused, "/status/403 /status/404": StatusFailed} {
+		run, _ := batching(t)
+		var lines strings.Builder
+		for url := range strings.FieldsSeq(in) {
+			fmt.Fprintf(&lines, `{"url":%q}`+"\n", url)
+		}
+		got := run(lines.String(), "batch", "-")
+		if got.status != want || strings.Count(got.stdout, "\n") != len(strings.Fields(in)) {
+			t.Errorf("%s: %+v", in, got)
+		}
+	}
+}
+
+func TestAMalformedBatchIsWrongUsageAndSendsNothing(t *testing.T) {
+	for _, in := range []string{"{", `{"method":"GET"}`, `{"url":"/me","colour":1}`, `["/me"]`, `{"url":"/a","id":"X"}{"url":"/b","id":"x"}`, `{"url":"/a","headers":{"authorization":"Bearer x"}}`,
+		`{"url":"/a","dependsOn":["nobody"]}`, `{"url":"https://other.example/a"}`} {
+		run, sizes := batching(t)
+		if got := run(in, "batch", "-"); got.status != StatusUsage && got.status != StatusFailed || got.stdout != "" && !strings.Contains(got.stdout, "not sent") || len(*sizes) > 0 {
+			t.Errorf("%s: %+v", in, got)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const twoUsers = `{"value":[
+ {"id":"1","displayName":"Ada","phones":["+41 1"],"age":7,"manager":null},
+ {"id":"2","displayName":"=HYPERLINK(\"evil\")","phones":[],"age":-5,"manager":null}]}`
+
+func TestTheFormsOfAList(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-o", "ndjson"}, `{"id":"1","displayName":"Ada","phones":["+41 1"],"age":7,"manager":null}` + "\n" +
+			`{"id":"2","displayName":"=HYPERLINK(\"evil\")","phones":[],"age":-5,"manager":null}` + "\n"},
+		{[]string{"-o", "csv"}, "id,displayName,phones,age,manager\r\n1,Ada,\"[\"\"+41 1\"\"]\",7,\r\n2,\"'=HYPERLINK(\"\"evil\"\")\",,-5,\r\n"},
+		{[]string{"-o", "table"}, "displayName         phones     age  id\nAda                 [\"+41 1\"]    7  1\n=HYPERLINK(\"evil\")              -5  2\n"},
+		{[]string{"--jq", ".value[].displayName"}, "Ada\n=HYPERLINK(\"evil\")\n"},
+		{[]string{"--jq", ".value[] | {id, n: .age}"}, `{"id":"1","n":7}` + "\n" + `{"id":"2","n":-5}` + "\n"},
+		{[]string{"--jq", ".value[0].displayName", "-o", "json"}, "[\n\"Ada\"\n]\n"},
+		{[]string{"--jq", "select(.age > 0) | .id", "--all"}, "1\n"},
+		{[]string{"--jq", ".id", "-o", "ndjson"}, "\"1\"\n\"2\"\n"},
+		{[]string{"--jq", "{id, age}", "-o", "csv"}, "age,id\r\n7,1\r\n-5,2\r\n"},
+		{[]string{"--jq", "halt", "--all"}, ""},
+	} {
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, twoUsers) })
+		if got := call(append([]string{"/users"}, test.args...)...); got.status != StatusDone || got.stdout != test.want {
+			t.Errorf("%v: %d\n%s\nwant\n%s\n%s", test.args, got.status, got.stdout, test.want, got.stderr)
+		}
+	}
+}
+
+func TestTheColumnsAreThoseOfTheSelect(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"value":[{"DisplayName":"Ada","id":"1","extra":true},{"id":"2"}]}`)
+	})
+	if got := call("/users?$select=id,displayName", "-o", "csv"); got.stdout != "id,displayName\r\n1,Ada\r\n2,\r\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := call("/users?$select=id,mail", "-o", "table"); got.stdout != "id  mail\n1\n2\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAColumnThatOnlyLaterItemsHaveIsSaid(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		items := strings.Repeat(`{"id":"1"},`, sample) + `{"id":"2","late":1}`
+		fmt.Fprintf(w, `{"value":[%s]}`, items)
+	})
+	for _, form := range []string{"csv", "table"} {
+		got := call("/users", "-o", form)
+		if lines := strings.Count(got.stdout, "\n"); lines != sample+2 || !strings.Contains(got.stderr, "no column for late") {
+			t.Errorf("%s: %d lines, %s", form, lines, got.stderr)
+		}
+	}
+}
+
+func TestAnInterruptedListIsNoWholeArray(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			w.WriteHeader(400)
+			return
+		}
+		fmt.Fprintf(w, `{"value":[{"id":1}],"@odata.nextLink":"https://%s/v1.0/users?p=2"}`, r.Host)
+	})
+	got := call("/users", "--all")
+	if got.status != StatusFailed || jsontext.Value(got.stdout).IsValid() || !strings.Contains(got.stdout, `{"id":1}`) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAFilterKeepsLongNumbersAndHasNoEnvironment(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"n":12345678901234567890}`) })
+	if got := call("/me", "--jq", ".n"); got.stdout != "12345678901234567890\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := call("/me", "--jq", "$ENV, env | length"); got.stdout != "0\n0\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := call("/me", "--jq", ".n.m"); got.status != StatusFailed || !strings.Contains(got.stderr, "the filter of --jq") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
+	for _, text := range []string{"=1", "+1", "-1", "@SUM", "plain", "a,b", `a"b`, " padded ", "", "x;y", "ü=", "'=1"} {
+		line := appendCSV(nil, []tableCell{{text: text}, {text: "-7", number: true}})
+		row, err := csv.NewReader(bytes.NewReader(line)).Read()
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		want := text
+		if strings.ContainsAny(text[:min(1, len(text))], "=+-@") {
+			want = "'" + text
+		}
+		if row[0] != want || row[1] != "-7" {
+			t.Errorf("%q became %q", text, row)
+		}
+	}
+}
+
+func TestATableFitsItsTerminal(t *testing.T) {
+	var out bytes.Buffer
+	var notes bytes.Buffer
+	inv := &invocation{Env: Env{Stdout: &out, Stderr: &notes}}
+	inv.flags.output = "table"
+	table := inv.sink(&out, nil, false).(*tableWriter)
+	table.term = terminal{is: true, width: 40}
+	for range 3 {
+		if err := table.item(jsontext.Value(`{"id":"11111111-2222-4333-8444-555555555555","name":"田中さくら田中さくら田中さくら","b":"` + strings.Repeat("b", 30) + `","c":"` + strings.Repeat("c", 30) + `"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.end(true); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if w := cellWidth(strings.TrimRight(line, "\n")); w > 40 {
+			t.Errorf("%d columns: %s", w, line)
+		}
+	}
+	if !strings.Contains(out.String(), "田中さくら") || !strings.Contains(notes.String(), "the terminal has no room for c, id") {
+		t.Errorf("%s%s", out.String(), notes.String())
+	}
+}
+
+func TestWhatATerminalWouldActOnIsInNoForm(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"value":[{"a":"x\u001b[31my\u202ez\u009b","b":"line\nbreak"}]}`)
+	})
+	for _, form := range []string{"ndjson", "table", "csv"} {
+		got := call("/users", "-o", form)
+		if strings.ContainsAny(got.stdout, "\x1b\u202e\u009b") || strings.Count(got.stdout, "\n") > 2 {
+			t.Errorf("%s: %q", form, got.stdout)
+		}
+	}
+}

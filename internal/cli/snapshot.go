@@ -1,0 +1,422 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob/graph"
+)
+
+// longPatience is how long an export waits for a service, all waits together.
+const longPatience = 2 * time.Hour
+
+// snapshot is what "fob export --delta" remembers beside its file: from where
+// to ask for changes.
+type snapshot struct {
+	Version int       `json:"version"`
+	Address string    `json:"address"` // what is exported
+	Link    string    `json:"link"`    // to the changes since
+	Whole   bool      `json:"whole"`   // the file holds everything up to Link
+	Updated time.Time `json:"updated"`
+}
+
+const snapshotVersion = 1
+
+func snapshotFile(name string) string { return name + ".delta" }
+
+// keepCurrent makes a snapshot, or applies to it what has changed since.
+func (x *export) keepCurrent(ctx context.Context) error {
+	state, err := x.loadSnapshot()
+	if err != nil {
+		return err
+	}
+	if state != nil && state.Whole && x.replace {
+		state = nil
+	}
+	if state == nil || !state.Whole {
+		return x.makeSnapshot(ctx, state)
+	}
+	m := x.inv.meter("")
+	known, resync, link, err := x.changes(ctx, state.Link, m)
+	m.clear()
+	switch {
+	case errors.Is(err, graph.ErrExpired):
+		x.inv.note("the last run is too long ago to ask for changes; exporting everything again")
+		if err := removeIfThere(snapshotFile(x.to)); err != nil {
+			return err
+		}
+		x.replace = true
+		return x.makeSnapshot(ctx, nil)
+	case err != nil:
+		return x.refused(err)
+	}
+	counts, err := x.apply(known, resync)
+	if err != nil {
+		return err
+	}
+	state.Link, state.Updated = link, time.Now().UTC()
+	if err := x.saveSnapshot(state); err != nil {
+		return err
+	}
+	if m.term.is || x.inv.flags.verbose {
+		x.inv.note("%s: %d new, %d changed, %d removed", x.to, counts.added, counts.changed, counts.removed)
+	}
+	return nil
+}
+
+// makeSnapshot exports everything. The link to the changes is asked for first:
+// what changes meanwhile comes with them, too late rather than never.
+func (x *export) makeSnapshot(ctx context.Context, state *snapshot) error {
+	_, err := os.Stat(graph.CheckpointFile(x.to))
+	resumes := state != nil && err == nil
+	if !resumes {
+		if _, err := os.Stat(x.to); err == nil && !x.replace && state == nil {
+			return &problem{status: StatusUsage, text: quoted(x.to) + " exists, and nothing says from where to ask for changes",
+				fix: "choose another name, or say with --replace that it may be written over"}
+		}
+		latest, err := x.deltaAddress()
+		if err != nil {
+			return err
+		}
+		now := x.client.Delta(latest, x.header)
+		for _, err := range now.Items(ctx) { // none, usually: they come with the export
+			if err != nil {
+				return x.refused(err)
+			}
+		}
+		state = &snapshot{Version: snapshotVersion, Address: x.address, Link: now.Link(), Updated: time.Now().UTC()}
+		if err := x.saveSnapshot(state); err != nil {
+			return err
+		}
+	}
+	// What an interrupted run left without a checkpoint is only its beginning.
+	if err := x.toFile(ctx, true); err != nil {
+		return err
+	}
+	state.Whole = true
+	return x.saveSnapshot(state)
+}
+
+// deltaAddress is the delta function of the collection, from now on.
+func (x *export) deltaAddress() (string, error) {
+	u := *x.target
+	var kept []string
+	for option := range strings.SplitSeq(u.RawQuery, "&") {
+		name, _, _ := strings.Cut(option, "=")
+		switch name = strings.TrimPrefix(strings.ToLower(unescaped(name)), "$"); name {
+		case "", "top":
+		case "select":
+			kept = append(kept, option)
+		default:
+			return "", &problem{status: StatusUsage, text: "--delta cannot be combined with $" + oneLine(name) + ": a list of changes has no such option", fix: "leave it out; $select is possible"}
+		}
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/delta"
+	u.RawPath = ""
+	u.RawQuery = strings.Join(append(kept, "$deltatoken=latest"), "&")
+	return u.String(), nil
+}
+
+func (x *export) loadSnapshot() (*snapshot, error) {
+	name := snapshotFile(x.to)
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var state snapshot
+	again := "remove it to export everything again"
+	switch err := json.Unmarshal(text, &state); {
+	case err != nil || state.Version != snapshotVersion:
+		return nil, &problem{text: quoted(name) + " is damaged or of another version", fix: again}
+	case state.Address != x.address:
+		other, err := url.Parse(state.Address)
+		if err != nil {
+			other = &url.URL{}
+		}
+		return nil, &problem{status: StatusUsage, text: fmt.Sprintf("%s is kept current from %s, not from this address", quoted(x.to), quoted(other.Host+other.RequestURI())),
+			fix: "choose another name, or " + strings.Replace(again, "it", name, 1)}
+	}
+	if _, err := os.Stat(x.to); state.Whole && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // there is nothing to keep current
+	}
+	return &state, nil
+}
+
+func (x *export) saveSnapshot(state *snapshot) error {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	return replaceFile(snapshotFile(x.to), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// change is the latest that is known about an item.
+type change struct {
+	item    jsontext.Value // nil: it is gone
+	turn    int            // in which order they came
+	applied bool
+}
+
+// changes asks for what has changed since link.
+func (x *export) changes(ctx context.Context, link string, m *meter) (known map[string]*change, resync bool, next string, err error) {
+	known = map[string]*change{}
+	d := x.client.Delta(link, x.header)
+	for item, err := range d.Items(ctx) {
+		if err != nil {
+			return nil, false, "", err
+		}
+		if d.Resync() && !resync {
+			resync, known = true, map[string]*change{}
+		}
+		id, removed, err := identify(item)
+		if err != nil {
+			return nil, false, "", err
+		}
+		switch latest := known[id]; {
+		case removed:
+			known[id] = &change{turn: len(known)}
+		case latest == nil || latest.item == nil:
+			known[id] = &change{item: item.Clone(), turn: len(known)}
+		default:
+			if latest.item, err = merge(latest.item, item); err != nil {
+				return nil, false, "", err
+			}
+		}
+		if m.due() {
+			m.show(thousands(int64(len(known))) + " changes")
+		}
+	}
+	return known, resync || d.Resync(), d.Link(), nil
+}
+
+// identify returns the id of an item, and whether it says that it is gone.
+func identify(item jsontext.Value) (id string, removed bool, err error) {
+	if item.Kind() != '{' {
+		return "", false, errors.New("an item that is no object")
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(item), jsontext.AllowDuplicateNames(true))
+	if _, err := d.ReadToken(); err != nil {
+		return "", false, err
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return "", false, err
+		}
+		switch name.String() {
+		case "id":
+			value, err := d.ReadToken()
+			if err != nil {
+				return "", false, err
+			}
+			id = value.String()
+			continue
+		case "@removed":
+			removed = true
+		}
+		if err := d.SkipValue(); err != nil {
+			return "", false, err
+		}
+	}
+	if id == "" {
+		return "", false, &problem{text: "an item has no id, by which changes are applied", fix: "add id to the $select"}
+	}
+	return id, removed, nil
+}
+
+// merge returns old with the members of news in place of its own: a list of
+// changes need not repeat what stayed the same.
+func merge(old, news jsontext.Value) (jsontext.Value, error) {
+	fresh := map[string]jsontext.Value{}
+	var order []string
+	if err := eachMember(news, func(name string, value jsontext.Value) {
+		if _, twice := fresh[name]; !twice {
+			order = append(order, name)
+		}
+		fresh[name] = value.Clone()
+	}); err != nil {
+		return nil, err
+	}
+	merged := []byte{'{'}
+	add := func(name string, value jsontext.Value) {
+		if len(merged) > 1 {
+			merged = append(merged, ',')
+		}
+		quoted, _ := jsontext.AppendQuote(nil, name) // only bad UTF-8 is an error, and is replaced
+		merged = append(append(append(merged, quoted...), ':'), value...)
+	}
+	if err := eachMember(old, func(name string, value jsontext.Value) {
+		if replaced, ok := fresh[name]; ok {
+			value = replaced
+			delete(fresh, name)
+		}
+		add(name, value)
+	}); err != nil {
+		return nil, err
+	}
+	for _, name := range order {
+		if value, ok := fresh[name]; ok {
+			add(name, value)
+		}
+	}
+	return append(merged, '}'), nil
+}
+
+// eachMember goes through an object, all members included.
+func eachMember(v jsontext.Value, do func(name string, value jsontext.Value)) error {
+	d := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true))
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		text := name.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		do(text, value)
+	}
+	return nil
+}
+
+type changeCounts struct{ added, changed, removed int }
+
+// apply writes the file anew with the changes in it, in memory for these. When
+// the service sent everything again, nothing of the old file stays.
+func (x *export) apply(known map[string]*change, resync bool) (counts changeCounts, err error) {
+	if len(known) == 0 && !resync {
+		return counts, nil
+	}
+	err = replaceFile(x.to, func(w io.Writer) error {
+		out := bufio.NewWriterSize(w, 128<<10)
+		if err := eachLine(x.to, func(line jsontext.Value) error {
+			id, _, err := identify(line)
+			if err != nil {
+				return err
+			}
+			latest := known[id]
+			switch {
+			case latest == nil && resync, latest != nil && latest.applied:
+				counts.removed += boolInt(latest == nil)
+				return nil
+			case latest == nil:
+			case latest.item == nil:
+				latest.applied = true
+				counts.removed++
+				return nil
+			default:
+				latest.applied = true
+				before := line
+				if resync {
+					line = latest.item
+				} else if line, err = merge(line, latest.item); err != nil {
+					return err
+				}
+				counts.changed += boolInt(!bytes.Equal(before, line))
+			}
+			_, err = out.Write(append(line, '\n'))
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, latest := range slices.SortedFunc(maps.Values(known), func(a, b *change) int { return a.turn - b.turn }) {
+			if latest.applied || latest.item == nil {
+				continue
+			}
+			counts.added++
+			if err := latest.item.Compact(jsontext.AllowDuplicateNames(true)); err != nil {
+				return err
+			}
+			if _, err := out.Write(append(latest.item, '\n')); err != nil {
+				return err
+			}
+		}
+		return out.Flush()
+	})
+	return counts, err
+}
+
+// eachLine goes through an NDJSON file. The line is good until do returns.
+func eachLine(name string, do func(jsontext.Value) error) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	in := bufio.NewReaderSize(file, 128<<10)
+	var whole []byte
+	for n := 1; ; n++ {
+		whole = whole[:0]
+		for {
+			part, err := in.ReadSlice('\n')
+			whole = append(whole, part...)
+			if err == nil {
+				break
+			}
+			if err == io.EOF {
+				if len(bytes.TrimSpace(whole)) > 0 {
+					return do(whole)
+				}
+				return nil
+			}
+			if err != bufio.ErrBufferFull {
+				return err
+			}
+		}
+		line := bytes.TrimSpace(whole)
+		if len(line) == 0 {
+			continue
+		}
+		if err := do(line); err != nil {
+			return fmt.Errorf("line %d of %s: %w", n, name, err)
+		}
+	}
+}
+
+// replaceFile writes a file in one step and makes it last: whatever happens,
+// there is the old one or the new one.
+func replaceFile(name string, write func(io.Writer) error) error {
+	temp, err := os.CreateTemp(filepath.Dir(name), ".fob-*")
+	if err != nil {
+		return &problem{text: "writing " + quoted(name), err: err}
+	}
+	err = write(temp)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), name)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sent is a request that reached the API.
+type sent struct {
+	method, path, query, body string
+	header                    http.Header
+}
+
+// recording answers every request alike and remembers it.
+func recording(t *testing.T, status int, body string) (run func(stdin string, args ...string) ran, requests *[]sent) {
+	requests = new([]sent)
+	run, _ = apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		*requests = append(*requests, sent{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Header})
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	})
+	return run, requests
+}
+
+func TestEveryMethodSendsItsBodyWithItsType(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "body.json")
+	picture := filepath.Join(dir, "me.jpg")
+	for name, text := range map[string]string{file: `{"from":"file"}`, picture: "\xff\xd8\xff"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		args                   []string
+		stdin                  string
+		method, body, kindSent string
+	}{
+		{[]string{"post", "/groups", "--body", `{"a":1}`}, "", "POST", `{"a":1}`, "application/json"},
+		{[]string{"patch", "/me", "--body", "@" + file}, "", "PATCH", `{"from":"file"}`, "application/json"},
+		{[]string{"put", "/me/photo/$value", "--body", "@" + picture}, "", "PUT", "\xff\xd8\xff", "image/jpeg"},
+		{[]string{"post", "/groups", "--body", "-"}, ` {"from":"stdin"}`, "POST", ` {"from":"stdin"}`, "application/json"},
+		{[]string{"post", "/x", "--body", "plain", "-H", "Content-Type: text/plain"}, "", "POST", "plain", "text/plain"},
+		{[]string{"post", "/me/revokeSignInSessions"}, "", "POST", "", ""},
+		{[]string{"delete", "/groups/1"}, "", "DELETE", "", ""},
+		{[]string{"api", "/me"}, "", "GET", "", ""},
+		{[]string{"api", "/groups", "--body", "{}"}, "", "POST", "{}", "application/json"},
+		{[]string{"rest", "-X", "patch", "/groups", "--body", "{}"}, "", "PATCH", "{}", "application/json"},
+	} {
+		run, requests := recording(t, 200, `{"ok":true}`)
+		got := run(test.stdin, test.args...)
+		if got.status != StatusDone || got.stdout != "{\"ok\":true}\n" || len(*requests) != 1 {
+			t.Errorf("%v: %+v, %d requests", test.args, got, len(*requests))
+			continue
+		}
+		r := (*requests)[0]
+		if r.method != test.method || r.body != test.body || r.header.Get("Content-Type") != test.kindSent || r.header.Get("Authorization") != "Bearer the-token" {
+			t.Errorf("%v sent %+v", test.args, r)
+		}
+	}
+}
+
+func TestABodyThatIsNoJSONIsRefusedBeforeItIsSent(t *testing.T) {
+	run, requests := recording(t, 200, "{}")
+	for _, args := range [][]string{
+		{"post", "/groups", "--body", "{'a':1}"}, {"post", "/groups", "--body", "@no-such-file"}, {"api", "-X", "GET", "/me", "--body", "{}"},
+		{"api", "-X", "BREW", "/me"}, {"post", "/x", "-H", "Host: other"}, {"post", "/x", "-H", "no colon"}, {"get", "/x", "-H", "A: b\r\nC: d"}, {"get", "/x", "--query", "value"},
+		{"get", "/x", "--all", "--include"}, {"get", "/x", "--jq", ".a |"}, {"get", "https://myvault.vault.azure.net/x", "--beta"},
+	} {
+		if got := run("", args...); got.status != StatusUsage || got.stdout != "" {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+	if len(*requests) > 0 {
+		t.Errorf("sent %+v", *requests)
+	}
+}
+
+func TestAFileNamedWithoutItsAtSignIsRecognised(t *testing.T) {
+	run, _ := recording(t, 200, "{}")
+	file := filepath.Join(t.TempDir(), "body.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := run("", "post", "/groups", "--body", file); !strings.Contains(got.stderr, "put an @ in front of its name") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAnAuthorizationHeaderIsRefusedWithoutBeingRepeated(t *testing.T) {
+	run, requests := recording(t, 200, "{}")
+	got := run("", "get", "/me", "--header", "Authorization: Bearer secret-token")
+	if got.status != StatusUsage || len(*requests) > 0 || strings.Contains(got.stderr, "secret-token") {
+		t.Errorf("%+v, %d requests", got, len(*requests))
+	}
+}
+
+func TestADryRunShowsTheRequestAndSendsNothing(t *testing.T) {
+	run, requests := recording(t, 200, "{}")
+	got := run("", "post", "/groups", "--body", `{"a":1}`, "--dry-run", "--beta", "-H", "Prefer: return=minimal")
+	want := "/beta/groups\nAccept: application/json, */*;q=0.1\nAuthorization: Bearer [redacted]\nContent-Type: application/json\nPrefer: return=minimal\n\n{\"a\":1}\n"
+	if got.status != StatusDone || !strings.HasPrefix(got.stdout, "POST https://127.0.0.1:") || !strings.HasSuffix(got.stdout, want) ||
+		!strings.Contains(got.stderr, "the token would be for https://graph.microsoft.com/.default") || len(*requests) > 0 {
+		t.Errorf("%+v, %d requests", got, len(*requests))
+	}
+}
+
+func TestADryRunNeedsNobodyToBeSignedIn(t *testing.T) {
+	if got := runFob(t, nil, "get", "/me", "--dry-run"); got.status != StatusDone || !strings.HasPrefix(got.stdout, "GET https://graph.microsoft.com/v1.0/me\n") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestQueryValuesAreEncoded(t *testing.T) {
+	run, requests := recording(t, 200, "{}")
+	if got := run("", "get", "/users?$top=1", "--query", "$filter=displayName eq 'A&B+C'", "--query", "$orderby=displayName", "-H", "ConsistencyLevel: session"); got.status != StatusDone {
+		t.Fatalf("%+v", got)
+	}
+	if q := (*requests)[0].query; q != "$top=1&$filter=displayName%20eq%20%27A%26B%2BC%27&$orderby=displayName" {
+		t.Error(q)
+	}
+}
+
+func TestIncludePrintsStatusAndHeadersOfSuccessAndRefusal(t *testing.T) {
+	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Request-Id", "r-1")
+		if r.URL.Path == "/v1.0/no" {
+			w.WriteHeader(404)
+		}
+		io.WriteString(w, `{}`)
+	})
+	if got := run("", "get", "/me", "--include"); !strings.HasPrefix(got.stdout, "HTTP/") || !strings.Contains(got.stdout, " 200 OK\n") ||
+		!strings.Contains(got.stdout, "\nRequest-Id: r-1\n") || !strings.HasSuffix(got.stdout, "\n\n{}\n") {
+		t.Errorf("%+v", got)
+	}
+	if got := run("", "get", "/no", "--include"); !strings.Contains(got.stdout, " 404 Not Found\n") || got.status != StatusFailed {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAWriteWhoseAnswerIsLostIsNotRepeatedAndSaysSo(t *testing.T) {
+	requests := 0
+	run, _ := apiWith(t, func(http.ResponseWriter, *http.Request) {
+		requests++
+		panic(http.ErrAbortHandler)
+	})
+	got := run("", "post", "/groups", "--body", "{}")
+	if got.status != StatusUnavailable || requests != 1 || !strings.Contains(got.stderr, "look before you repeat it") {
+		t.Errorf("%d requests, %+v", requests, got)
+	}
+}
+
+func TestALargeFileForADriveGoesUpInPieces(t *testing.T) {
+	const size = 11 << 20
+	file := filepath.Join(t.TempDir(), "large.bin")
+	if err := os.WriteFile(file, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var arrived int64
+	var began, properties string
+	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, ":/createUploadSession"):
+			b, _ := io.ReadAll(r.Body)
+			began, properties = r.URL.Path, string(b)
+			fmt.Fprintf(w, `{"uploadUrl":"https://%s/upload/secret"}`, r.Host)
+		case r.URL.Path == "/upload/secret":
+			if r.Header.Get("Authorization") != "" {
+				t.Error("the upload URL got the token")
+			}
+			n, _ := io.Copy(io.Discard, r.Body)
+			arrived += n
+			if arrived == size {
+				w.WriteHeader(201)
+				io.WriteString(w, `{"id":"item"}`)
+				return
+			}
+			w.WriteHeader(202)
+			fmt.Fprintf(w, `{"nextExpectedRanges":["%d-"]}`, arrived)
+		default:
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+	})
+	got := run("", "put", "/me/drive/root:/a b.bin:/content", "--body", "@"+file)
+	if got.status != StatusDone || got.stdout != "{\"id\":\"item\"}\n" || arrived != size || began != "/v1.0/me/drive/root:/a b.bin:/createUploadSession" || !strings.Contains(properties, `"replace"`) {
+		t.Errorf("%d bytes, %s, %s, %+v", arrived, began, properties, got)
+	}
+}
+
+func TestADownloadThatBrokeOffGoesOnWithoutTheTokenAtTheStorage(t *testing.T) {
+	content := strings.Repeat("0123456789", 1000)
+	broken := true
+	var ranges []string
+	storage := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the storage got the token")
+		}
+		ranges = append(ranges, r.Header.Get("Range"))
+		w.Header().Set("ETag", `"one"`)
+		if broken {
+			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+			io.WriteString(w, content[:4000])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+	}))
+	defer storage.Close()
+	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, storage.URL+"/file", http.StatusFound)
+	})
+	file := filepath.Join(t.TempDir(), "file.bin")
+	got := run("", "get", "/me/drive/items/1/content", "--output-file", file, "--timeout", "150ms")
+	if got.status == StatusDone || !strings.Contains(got.stderr, "goes on from there") {
+		t.Fatalf("%+v", got)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("half a file has the name of the whole one")
+	}
+	broken = false
+	before := len(ranges)
+	got = run("", "get", "/me/drive/items/1/content", "--output-file", file)
+	text, err := os.ReadFile(file)
+	if got.status != StatusDone || err != nil || string(text) != content || ranges[before] != "bytes=4000-" {
+		t.Errorf("%+v, %v, %d bytes, ranges %v", got, err, len(text), ranges)
+	}
+	if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
