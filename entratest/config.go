@@ -3,6 +3,7 @@ package entratest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/url"
@@ -50,6 +51,16 @@ type Config struct {
 	// TokenLifetime is how long access tokens and ID tokens live. Zero means
 	// 3599 s.
 	TokenLifetime time.Duration
+	// GeneratedUsers adds this many users to the first tenant. They are computed
+	// when they are asked for and take no memory until they are changed, so a
+	// million will do. Their names begin with every letter and digit, and their
+	// password is [GeneratedPassword].
+	GeneratedUsers int
+	// Throttle makes Graph answer 429 to who asks too much.
+	Throttle Throttle
+	// StorageListen is the address for file uploads and downloads; see
+	// [Emulator.StorageURL]. Empty means a free port beside Listen.
+	StorageListen string
 	// ControlListen is the address of the control server (plain HTTP, loopback
 	// only), such as "127.0.0.1:0". Empty means that there is none.
 	ControlListen string
@@ -78,6 +89,20 @@ func (cfg Config) check() (Config, error) {
 	}
 	if err := loopback(cfg.Listen); err != nil && !cfg.InsecureListenOnAnyAddress {
 		return cfg, fmt.Errorf("listening on %s: %w: use 127.0.0.1, or set InsecureListenOnAnyAddress (everybody who can reach the emulator gets every token)", cfg.Listen, err)
+	}
+	if cfg.StorageListen != "" {
+		if err := loopback(cfg.StorageListen); err != nil && !cfg.InsecureListenOnAnyAddress {
+			return cfg, fmt.Errorf("uploads and downloads on %s: %w: use 127.0.0.1, or set InsecureListenOnAnyAddress", cfg.StorageListen, err)
+		}
+	}
+	if cfg.ErrorLog == nil {
+		cfg.ErrorLog = log.New(io.Discard, "", 0)
+	}
+	if err := cfg.Throttle.check(); err != nil {
+		return cfg, err
+	}
+	if cfg.GeneratedUsers < 0 {
+		return cfg, fmt.Errorf("GeneratedUsers %d is less than none", cfg.GeneratedUsers)
 	}
 	if cfg.ControlListen != "" {
 		if err := loopback(cfg.ControlListen); err != nil {

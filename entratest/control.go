@@ -69,6 +69,13 @@ func (e *Emulator) controlHandler() http.Handler {
 			e.ChallengeClaims(in.N)
 			return done, nil
 		}},
+		{"POST /throttle", `{"units": 100, "writes": 20, "retry_after": "decimal"} makes Graph answer 429 to who asks too much; {} stops it`, func(r *http.Request) (any, error) {
+			var in Throttle
+			if err := decode(r, &in); err != nil {
+				return nil, err
+			}
+			return done, e.Throttle(in)
+		}},
 		{"POST /keys/rotate", "makes a new key for signing tokens", func(*http.Request) (any, error) { return done, e.RotateKeys() }},
 		{"POST /revoke", `{"user": "ada@fob.example"} ends the sessions of a user`, func(r *http.Request) (any, error) {
 			var in struct {

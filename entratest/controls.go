@@ -73,7 +73,8 @@ func (e *Emulator) ClearRequests() { e.log.clear() }
 type Fault struct {
 	// Path says which requests fail: "token" or "devicecode" is that endpoint of
 	// any tenant, empty is both, and what begins with a slash is the beginning
-	// of a path: "/v1.0/users", or "/" for everything.
+	// of a path: "/v1.0/users", or "/" for everything. The requests inside of a
+	// $batch have paths too: "/v1.0/users" makes those fail one by one.
 	Path string `json:"path,omitempty"`
 	// Code is an AADSTS number for the token and devicecode endpoints to refuse
 	// with. OAuth and Suberror replace the OAuth error that the code usually

@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -41,10 +39,13 @@ type Emulator struct {
 	serving    sync.WaitGroup
 	controlURL string
 
-	mu     sync.Mutex // guards below
-	caFile string     // empty until somebody asks for it
-	caTemp bool       // made by us, removed by Close
-	closed bool
+	certificateShown *tls.Config // nil for Handler
+
+	mu         sync.Mutex // guards below, and servers once it listens
+	storageURL string     // empty until somebody needs it
+	caFile     string     // empty until somebody asks for it
+	caTemp     bool       // made by us, removed by Close
+	closed     bool
 }
 
 // TB is what New needs of a *testing.T, *testing.B or *testing.F.
@@ -138,8 +139,10 @@ func (e *Emulator) open(cfg Config) error {
 		service.ARMURL = "" // one origin cannot be two resources: it is Graph
 	}
 	e.sts = sts.New(service)
-	e.graph = &graphsim.Server{World: e.world, Verify: e.verify, AuthorityURL: e.authorityOf, GraphURL: cfg.GraphURL, ARMURL: cfg.ARMURL}
-	return nil
+	e.graph = &graphsim.Server{World: e.world, Verify: e.verify, AuthorityURL: e.authorityOf, GraphURL: cfg.GraphURL, ARMURL: cfg.ARMURL,
+		StorageURL: e.StorageURL, Fault: e.batchFault}
+	e.graph.Throttle(graphsim.Throttle(cfg.Throttle))
+	return e.world.Generate(e.TenantID(), cfg.GeneratedUsers)
 }
 
 func (e *Emulator) start(cfg Config) error {
@@ -174,28 +177,26 @@ func (e *Emulator) start(cfg Config) error {
 			return fmt.Errorf("control server: %w", err)
 		}
 	}
-	errorLog := cfg.ErrorLog
-	if errorLog == nil {
-		errorLog = log.New(io.Discard, "", 0)
-	}
-	server := func(h http.Handler) *http.Server {
-		s := &http.Server{Handler: h, ErrorLog: errorLog, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
-		e.servers = append(e.servers, s)
-		return s
-	}
-	main := server(e)
-	main.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	main := e.newServer(e)
+	e.certificateShown = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	main.TLSConfig = e.certificateShown.Clone()
 	owned = true
 	for _, l := range listeners {
 		e.serving.Go(func() { _ = main.ServeTLS(l, "", "") })
 	}
 	if control != nil {
 		e.controlURL = "http://" + control.Addr().String()
-		c := server(e.controlHandler())
+		c := e.newServer(e.controlHandler())
 		e.serving.Go(func() { _ = c.Serve(control) })
 	}
 	e.transport = e.newTransport(pool)
 	return nil
+}
+
+func (e *Emulator) newServer(h http.Handler) *http.Server {
+	s := &http.Server{Handler: h, ErrorLog: e.cfg.ErrorLog, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	e.servers = append(e.servers, s)
+	return s
 }
 
 // listen opens an address. On IPv4 loopback the same port of ::1 is opened
@@ -398,6 +399,7 @@ func (e *Emulator) Close() error {
 	e.mu.Lock()
 	done := e.closed
 	e.closed = true
+	servers := e.servers
 	e.mu.Unlock()
 	if done {
 		return nil
@@ -408,7 +410,7 @@ func (e *Emulator) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var errs []error
-	for _, s := range e.servers {
+	for _, s := range servers {
 		if s.Shutdown(ctx) != nil {
 			errs = append(errs, s.Close())
 		}

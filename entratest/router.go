@@ -28,6 +28,8 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e.graph.ServeHTTP(w, r)
 		case armFace:
 			e.graph.ARM(w, r)
+		case storageFace:
+			e.graph.Storage(w, r)
 		case indexFace:
 			e.index(w, r)
 		default:
@@ -43,6 +45,7 @@ const (
 	graphFace
 	armFace
 	indexFace
+	storageFace // of a Handler, which has no other origin for it
 )
 
 // faceOf says which service a request is for: by the host name where that
@@ -59,6 +62,8 @@ func (e *Emulator) faceOf(r *http.Request) face {
 		return armFace
 	case segment == "":
 		return indexFace
+	case segment == "storage" && e.certificateShown == nil:
+		return storageFace
 	case authority && !graph && !arm, !named && (strings.HasPrefix(host, "login.") || host == "sts.windows.net"):
 		return stsFace
 	}

@@ -122,32 +122,80 @@ func (c *call) challengeHeader(payload string) {
 	c.w.Header().Set("WWW-Authenticate", v)
 }
 
-// may says whether the token opens an endpoint of permissions.tsv.
-func (c *call) may(path string) bool { return c.mayWith(path, c.token.permissions()) }
-
-func (c *call) mayWith(path string, have []string) bool {
-	scheme := "application"
-	if c.token.delegated() {
-		scheme = "delegated"
-		if slices.Contains(have, "Directory.AccessAsUser.All") {
-			return true // whatever the user may do, and members may read
-		}
+// allowed says whether the token opens the endpoint of the call, and whether
+// the user behind it may do that.
+func (c *call) allowed() bool {
+	if c.at.needs == open {
+		return true
 	}
-	accepted := table()[path+"\t"+scheme]
-	return slices.ContainsFunc(have, func(p string) bool { return slices.Contains(accepted, p) })
+	if !c.may(c.at.needs) {
+		return false
+	}
+	if !c.token.delegated() {
+		return true
+	}
+	if c.guest() && c.at.method == http.MethodGet && !(c.at.person && len(c.args) > 0 && c.self(c.arg(0))) && c.at.pattern != "/organization" {
+		return false // guests do not look around
+	}
+	return c.at.right == nil || c.at.right(c)
 }
 
-// mayBeyondSelf is may without the permissions that reach only the signed-in
-// user's own record.
-func (c *call) mayBeyondSelf(path string) bool {
-	return c.mayWith(path, slices.DeleteFunc(slices.Clone(c.token.permissions()), func(p string) bool {
-		return p == "User.Read" || p == "User.ReadWrite"
-	}))
+func (c *call) guest() bool {
+	u, ok := c.World.User(c.tenant(), c.token.text("oid"))
+	return ok && u.Guest
+}
+
+// may says whether the token opens an endpoint, named as the tables of
+// permissions do: "GET /users/{id}".
+func (c *call) may(endpoint string) bool {
+	have := c.token.permissions()
+	if !c.token.delegated() {
+		return anyOf(permissionTable()[endpoint+"\tApplication"], have)
+	}
+	if slices.Contains(have, "Directory.AccessAsUser.All") && (c.at == nil || c.at.face == directoryWork) {
+		return true // whatever the user may do
+	}
+	other := c.at != nil && c.at.person && len(c.args) > 0 && !c.self(c.arg(0))
+	if other {
+		have = slices.DeleteFunc(slices.Clone(have), selfOnly)
+	}
+	if method, path, _ := strings.Cut(endpoint, " "); !other && strings.HasPrefix(path, "/users/{id}") {
+		if anyOf(permissionTable()[method+" /me"+strings.TrimPrefix(path, "/users/{id}")+"\tDelegatedWork"], have) {
+			return true
+		}
+	}
+	return anyOf(permissionTable()[endpoint+"\tDelegatedWork"], have)
+}
+
+// selfOnly are the delegated permissions that reach only what is the signed-in
+// user's own.
+func selfOnly(p string) bool {
+	return p == "User.Read" || p == "User.ReadWrite" || strings.HasPrefix(p, "Mail.") || p == "Files.Read" || p == "Files.ReadWrite"
+}
+
+// anyOf says whether one of the accepted permissions is there; those joined by
+// a + only count together.
+func anyOf(accepted, have []string) bool {
+	return slices.ContainsFunc(accepted, func(a string) bool {
+		for p := range strings.SplitSeq(a, "+") {
+			if !slices.Contains(have, p) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // denied answers 403.
 func (c *call) denied() {
-	c.refuse(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	switch {
+	case c.at != nil && c.at.face == mailWork:
+		c.refuse(http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+	case c.at != nil && c.at.face == driveWork:
+		c.refuse(http.StatusForbidden, "accessDenied", "Access denied")
+	default:
+		c.refuse(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	}
 }
 
 // audience compares as Graph does: the application id, or an address with or
@@ -169,16 +217,20 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(raw)
 }
 
-//go:embed permissions.tsv
-var permissionsTSV string
+//go:embed endpoint-permissions.tsv
+var endpointPermissions string
 
-// table maps path and scheme to the permissions that open the endpoint.
-var table = sync.OnceValue(func() map[string][]string {
-	rows := map[string][]string{}
-	for line := range strings.Lines(permissionsTSV) {
-		if f := strings.Split(strings.TrimSuffix(line, "\n"), "\t"); len(f) == 3 {
-			rows[f[0]+"\t"+f[1]] = strings.Fields(f[2])
+//go:embed more-permissions.tsv
+var morePermissions string
+
+// permissionTable maps "GET /users/{id}", a tab and DelegatedWork or
+// Application to the permissions that open the endpoint.
+var permissionTable = sync.OnceValue(func() map[string][]string {
+	table := map[string][]string{}
+	for _, text := range []string{endpointPermissions, morePermissions} {
+		for f := range rows(text, 5) {
+			table[f[0]+" "+f[1]+"\t"+f[2]] = strings.Fields(strings.ReplaceAll(f[3]+" "+f[4], ",", " "))
 		}
 	}
-	return rows
+	return table
 })

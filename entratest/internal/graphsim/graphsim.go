@@ -1,14 +1,16 @@
 // Package graphsim shows the emulator's world as Microsoft Graph (v1.0 and
 // beta), and a little of it as Azure Resource Manager.
 //
-// It reads only, and it never guesses: what it does not implement, a path or a
-// query option, is refused with the error body that Graph has for it. A test
-// that passes here because something was silently ignored would fail against
-// the real service.
+// It never guesses: what it does not implement, a path or a query option, is
+// refused with the error body that Graph has for it. A test that passes here
+// because something was silently ignored would fail against the real service.
 //
 // One request takes this way: [Server.ServeHTTP] (headers, version), authorize
-// (401), route (400, 404, 405), then one function an endpoint in endpoints.go,
-// which asks for a permission (403), reads the query options and answers.
+// (401), route (400, 404, 405, 403, 429), then one method of call an endpoint,
+// which reads the query options or the body and answers. routes.go lists the
+// endpoints; what each needs is in endpoint-permissions.tsv and
+// more-permissions.tsv. Users, groups and apps live in package directory; mail,
+// photos and files live here.
 package graphsim
 
 import (
@@ -16,10 +18,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,8 +32,11 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-// maxBody bounds a request body, before and after decompression.
-const maxBody = 4 << 20
+// Request bodies are no larger, before and after decompression.
+const (
+	maxBody    = 4 << 20
+	maxContent = 64 << 20 // of a file
+)
 
 // Verdict says what Verify thinks of an access token.
 type Verdict int
@@ -59,7 +66,18 @@ type Server struct {
 	// PageTokenLife is how long a nextLink works; zero is an hour.
 	PageTokenLife time.Duration
 
+	// StorageURL returns the origin that serves uploads and downloads, which
+	// take no token: another one than Graph's, so that a client which sends
+	// its token along is found out. Nil is Graph's own.
+	StorageURL func() string
+	// Fault says whether a request inside a batch is to fail.
+	Fault func(path string) (status int, retryAfter string, fail bool)
+
 	requests atomic.Uint64 // numbers the request ids
+	throttle throttle
+	mail     mailboxes
+	photos   photoAlbum
+	drives   drives
 
 	mu         sync.Mutex // guards challenges
 	challenges int        // how many calls still get a claims challenge
@@ -83,6 +101,17 @@ type call struct {
 	clientID string // client-request-id
 	version  string // "v1.0" or "beta"
 	token    claims
+	body     []byte
+
+	at           *route
+	args         []string // the {id}s of the path
+	me           bool     // the first of args came as /me
+	cast         string   // the type that a collection is narrowed to, in lower case
+	segmentCount bool     // the path ends with /$count
+	path         string   // of a drive item, without a leading slash
+	byPath       bool
+	batched      bool   // part of a $batch
+	base         string // the origin to name, if not that of the request
 }
 
 // ServeHTTP answers a request for Graph.
@@ -115,7 +144,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.authorize() {
 		return
 	}
-	if err := readBody(w, r); err != nil {
+	var err error
+	switch c.body, err = readBody(w, r, limit(path)); {
+	case errors.Is(err, errTooLarge):
+		c.refuse(http.StatusRequestEntityTooLarge, "BadRequest", "The request body is larger than is allowed here.")
+		return
+	case err != nil:
 		c.refuse(http.StatusBadRequest, "BadRequest", "Unable to read the request body: "+err.Error())
 		return
 	}
@@ -184,19 +218,33 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, status int, code
 }
 
 // entity answers with one object.
-func (c *call) entity(context string, o object) {
+func (c *call) entity(context string, o object) { c.answer(http.StatusOK, context, o) }
+
+// created answers 201 with a new object, and where it is.
+func (c *call) created(context, location string, o object) {
+	c.w.Header().Set("Location", c.origin()+"/"+c.version+location)
+	c.answer(http.StatusCreated, context, o)
+}
+
+func (c *call) answer(status int, context string, o object) {
 	if !c.noMetadata() {
 		o = append(object{{"@odata.context", c.metadata(context)}}, o...)
 	}
-	c.odata(o)
+	c.odataStatus(status, o)
 }
 
-func (c *call) odata(v any) {
+func (c *call) noContent() { c.w.WriteHeader(http.StatusNoContent) }
+
+func (c *call) odata(v any) { c.odataStatus(http.StatusOK, v) }
+
+func (c *call) odataStatus(status int, v any) { c.send(status, c.contentType(), v) }
+
+func (c *call) contentType() string {
 	metadata := "minimal"
 	if c.noMetadata() {
 		metadata = "none"
 	}
-	c.send(http.StatusOK, "application/json;odata.metadata="+metadata+";odata.streaming=true;IEEE754Compatible=false;charset=utf-8", v)
+	return "application/json;odata.metadata=" + metadata + ";odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 }
 
 func (c *call) noMetadata() bool {
@@ -219,6 +267,9 @@ func (c *call) metadata(of string) string {
 }
 
 func (c *call) origin() string {
+	if c.base != "" {
+		return c.base
+	}
 	if c.r.TLS == nil {
 		return "http://" + c.r.Host
 	}
@@ -228,31 +279,60 @@ func (c *call) origin() string {
 // readBody reads a body to its end, decompressing it: the kiota clients
 // compress what they send. Some mark a body as compressed that is not, so the
 // magic number decides.
-func readBody(w http.ResponseWriter, r *http.Request) error {
-	body := io.Reader(http.MaxBytesReader(w, r.Body, maxBody))
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	body := io.Reader(http.MaxBytesReader(w, r.Body, limit))
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
 		buffered := bufio.NewReader(body)
 		body = buffered
 		if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 			z, err := gzip.NewReader(buffered)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			body = z
 		}
 	}
-	n, err := io.Copy(io.Discard, io.LimitReader(body, maxBody+1))
-	if err == nil && n > maxBody {
-		err = fmt.Errorf("it is larger than %d bytes", maxBody)
+	text, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || int64(len(text)) > limit {
+		return nil, errTooLarge
 	}
-	return err
+	return text, err
+}
+
+var errTooLarge = errors.New("too large")
+
+// limit is how large the body of a request for path may be: files and photos
+// are larger than what is JSON.
+func limit(path []string) int64 {
+	if last := strings.ToLower(path[len(path)-1]); last == "content" || last == "$value" {
+		return maxContent
+	}
+	return maxBody
 }
 
 // segments splits a path into its decoded segments. Clients send doubled and
 // trailing slashes, keys in parentheses, and # and @ encoded or not.
 func segments(u *url.URL) ([]string, bool) {
+	escaped := u.EscapedPath()
 	var path []string
-	for raw := range strings.SplitSeq(u.EscapedPath(), "/") {
+	if at := drivePath().FindStringSubmatchIndex(escaped); at != nil {
+		// root:/reports/2026.pdf:/content names an item by its path.
+		head, item, tail := escaped[:at[3]], escaped[at[3]+1:], ""
+		if end := strings.IndexByte(item, ':'); end >= 0 {
+			item, tail = item[:end], item[end+1:]
+		}
+		item, err := url.PathUnescape(strings.Trim(item, "/"))
+		if err != nil {
+			return nil, false
+		}
+		before, ok := segments(&url.URL{Path: head, RawPath: head})
+		after, ok2 := segments(&url.URL{Path: tail, RawPath: tail})
+		return append(append(before, ":"+item), after...), ok && ok2
+	}
+	for raw := range strings.SplitSeq(escaped, "/") {
 		if raw == "" {
 			continue
 		}
@@ -276,6 +356,8 @@ func segments(u *url.URL) ([]string, bool) {
 	}
 	return path, true
 }
+
+var drivePath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(/root|/items/[^/:]+):/`) })
 
 func first(path []string) string {
 	if len(path) == 0 {

@@ -163,14 +163,15 @@ func TestEveryRefusalHasGraphsStatusCodeAndText(t *testing.T) {
 		{"a misspelt relation", "GET", "/v1.0/users/ada@fob.example/memberof/x", all, 400, "BadRequest", "Resource not found for the segment 'x'."},
 		{"no path at all", "GET", "/v1.0/", all, 400, "BadRequest", "Resource not found for the segment ''."},
 		{"an unknown version", "GET", "/v2.0/users", all, 400, "BadRequest", "Invalid version: v2.0"},
-		{"a set that only Graph has", "GET", "/v1.0/applications", all, 501, "NotImplemented", "The emulator has no 'applications' here: it has me, users, groups, organization, memberOf and members."},
-		{"a relation that only Graph has", "GET", "/v1.0/me/Messages", ada, 501, "NotImplemented", "The emulator has no 'Messages' here: it has me, users, groups, organization, memberOf and members."},
-		{"a function that only Graph has", "GET", "/v1.0/users/microsoft.graph.delta()", all, 501, "NotImplemented", "The emulator has no 'microsoft.graph.delta' here: it has me, users, groups, organization, memberOf and members."},
-		{"a property as a path", "GET", "/v1.0/groups/x/displayName", all, 501, "NotImplemented", "The emulator has no 'displayName' here: it has me, users, groups, organization, memberOf and members."},
+		{"a set that only Graph has", "GET", "/v1.0/auditLogs", all, 501, "NotImplemented", "The emulator's Graph has no 'auditLogs' here."},
+		{"a relation that only Graph has", "GET", "/v1.0/me/Calendar", ada, 501, "NotImplemented", "The emulator's Graph has no 'Calendar' here."},
+		{"a function that only Graph has", "GET", "/v1.0/me/microsoft.graph.findMeetingTimes()", ada, 501, "NotImplemented", "The emulator's Graph has no 'microsoft.graph.findMeetingTimes' here."},
+		{"a property as a path", "GET", "/v1.0/groups/x/displayName", all, 501, "NotImplemented", "The emulator's Graph has no 'displayName' here."},
 		{"an unknown user", "GET", "/v1.0/users/nobody@fob.example", all, 404, "Request_ResourceNotFound", "Resource 'nobody@fob.example' does not exist or one of its queried reference-property objects are not present."},
 		{"a group by its name", "GET", "/v1.0/groups/Platform", all, 404, "Request_ResourceNotFound", "Resource 'Platform' does not exist or one of its queried reference-property objects are not present."},
 		{"another organization", "GET", "/v1.0/organization/" + directory.OtherTenantID, all, 404, "Request_ResourceNotFound", "Resource '" + directory.OtherTenantID + "' does not exist or one of its queried reference-property objects are not present."},
-		{"a method that is not allowed", "DELETE", "/v1.0/users/ada@fob.example", all, 405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target. (The emulator's Graph is read-only.)"},
+		{"a method that is not allowed", "PUT", "/v1.0/users/ada@fob.example", all, 405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target."},
+		{"a change that the permissions are only for reading of", "DELETE", "/v1.0/users/ada@fob.example", all, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."},
 		{"a page that is too large", "GET", "/v1.0/users?$top=1000", all, 400, "Request_UnsupportedQuery", "Invalid page size specified: '1000'. Must be between 1 and 999 inclusive."},
 		{"a page of nothing", "GET", "/v1.0/users?$top=0", all, 400, "Request_UnsupportedQuery", "Invalid page size specified: '0'. Must be between 1 and 999 inclusive."},
 		{"a page size in words", "GET", "/v1.0/users?$top=ten", all, 400, "BadRequest", "Invalid value 'ten' for $top query option found. The $top query option requires a non-negative integer value."},
@@ -178,9 +179,9 @@ func TestEveryRefusalHasGraphsStatusCodeAndText(t *testing.T) {
 		{"an unknown property", "GET", "/v1.0/users?$select=id,shoeSize", all, 400, "BadRequest", "Could not find a property named 'shoeSize' on type 'microsoft.graph.user'."},
 		{"an empty property", "GET", "/v1.0/users?$select=", all, 400, "BadRequest", "Could not find a property named '' on type 'microsoft.graph.user'."},
 		{"a property of a single user on a collection", "GET", "/v1.0/users?$select=aboutMe", all, 501, "NotImplemented", "This operation target is not yet supported."},
-		{"$filter", "GET", "/v1.0/users?$filter=startswith(displayName,'A')", all, 400, "Request_UnsupportedQuery", "The emulator does not implement '$filter' here."},
-		{"$orderby", "GET", "/v1.0/users?%24orderBy=displayName", all, 400, "Request_UnsupportedQuery", "The emulator does not implement '$orderBy' here."},
-		{"$expand", "GET", "/v1.0/users?$expand=manager", all, 400, "Request_UnsupportedQuery", "The emulator does not implement '$expand' here."},
+		{"a filter that is no clause", "GET", "/v1.0/users?$filter=displayName%20like%20%27A%27", all, 400, "BadRequest", "Invalid filter clause: Syntax error at position 12 in 'displayName like 'A''."},
+		{"an order that there is no index for", "GET", "/v1.0/users?%24orderBy=jobTitle", all, 400, "Request_UnsupportedQuery", "Unsupported sort property 'jobTitle' for 'User'."},
+		{"an expansion that is not allowed", "GET", "/v1.0/users?$expand=photo", all, 400, "ExpandNotSupported", "Expand is not allowed for property 'Photo' according to the entity schema."},
 		{"$search without its header", "GET", `/v1.0/users?$search=%22displayName:a%22`, all, 400, "Request_UnsupportedQuery", "Request with $search query parameter only works through MSGraph with a special request header: 'ConsistencyLevel: eventual'"},
 		{"$skip", "GET", "/v1.0/users?$skip=1", all, 400, "Request_BadRequest", "'$skip' is not supported by the service."},
 		{"an option without its dollar", "GET", "/v1.0/users?top=2", all, 400, "BadRequest", "The query option 'top' is not known: write '$top'."},
@@ -499,19 +500,22 @@ func TestCompressedBodiesAreRead(t *testing.T) {
 	z := gzip.NewWriter(&b)
 	io.WriteString(z, "{}")
 	z.Close()
-	tok := app("User.Read.All")
 	for name, c := range map[string]struct {
 		body   string
 		status int
 	}{
-		"compressed":                  {b.String(), 405},
-		"said to be, but is not":      {"{}", 405},
+		"compressed":                  {b.String(), 400}, // an object without what a user needs
+		"said to be, but is not":      {"{}", 400},
 		"cut off":                     {b.String()[:b.Len()-9], 400},
-		"larger than anybody needs":   {strings.Repeat("x", maxBody+1), 400},
-		"compressed and far too much": {bomb(), 400},
+		"larger than anybody needs":   {strings.Repeat("x", maxBody+1), 413},
+		"compressed and far too much": {bomb(), 413},
 	} {
-		if a := f.send("POST", "/v1.0/users", tok, strings.NewReader(c.body), "Content-Encoding", "gzip"); a.status != c.status {
+		a := f.send("POST", "/v1.0/users", app("User.ReadWrite.All"), strings.NewReader(c.body), "Content-Encoding", "gzip", "Content-Type", "application/json")
+		if a.status != c.status {
 			t.Errorf("%s: got %d, want %d: %s", name, a.status, c.status, a.text)
+		}
+		if read := strings.Contains(a.message(), "A value is required"); read != (name == "compressed" || name == "said to be, but is not") {
+			t.Errorf("%s: %s", name, a.message())
 		}
 	}
 }

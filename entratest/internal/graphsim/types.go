@@ -2,218 +2,287 @@ package graphsim
 
 import (
 	"crypto/sha1"
-	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-// entityType is a type of Graph: the properties it has, the ones it shows
-// unasked, and where the values of those that the world knows come from.
-type entityType struct {
-	name   string
-	base   string // properties of another type that it has too
-	shown  []string
-	values func(v any) map[string]any
-}
-
-// singleOnly are properties that another service keeps: a single user has
-// them, a collection answers 501.
-var singleOnly = []string{"aboutMe", "birthday", "hireDate", "interests", "mySite", "pastProjects", "preferredName", "responsibilities", "schools", "skills", "mailboxSettings"}
-
 var (
-	userType = &entityType{name: "user", base: "directoryObject",
+	userType = &entityType{name: "user", set: "users", bases: []string{"directoryObject"}, strict: true,
 		shown: []string{"businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
 			"preferredLanguage", "surname", "userPrincipalName", "id"},
-		values: func(v any) map[string]any { return userValues(v.(*directory.User)) }}
-	groupType = &entityType{name: "group", base: "directoryObject",
+		value: func(v any, name string) (any, bool) { return userValue(v.(*directory.User), name) }}
+	groupType = &entityType{name: "group", set: "groups", bases: []string{"directoryObject"}, strict: true,
 		shown: []string{"id", "deletedDateTime", "classification", "createdDateTime", "description", "displayName", "expirationDateTime",
 			"groupTypes", "isAssignableToRole", "mail", "mailEnabled", "mailNickname", "membershipRule", "membershipRuleProcessingState",
 			"onPremisesDomainName", "onPremisesLastSyncDateTime", "onPremisesNetBiosName", "onPremisesSamAccountName",
 			"onPremisesSecurityIdentifier", "onPremisesSyncEnabled", "preferredDataLocation", "preferredLanguage", "proxyAddresses",
 			"renewedDateTime", "resourceBehaviorOptions", "resourceProvisioningOptions", "securityEnabled", "securityIdentifier", "theme",
 			"visibility", "onPremisesProvisioningErrors"},
-		values: func(v any) map[string]any { return groupValues(v.(*directory.Group)) }}
-	organizationType = &entityType{name: "organization", base: "directoryObject",
+		value: func(v any, name string) (any, bool) { return groupValue(v.(*directory.Group), name) }}
+	organizationType = &entityType{name: "organization", set: "organization", bases: []string{"directoryObject"}, strict: true,
 		shown: []string{"id", "deletedDateTime", "businessPhones", "city", "country", "countryLetterCode", "createdDateTime", "defaultUsageLocation",
 			"displayName", "marketingNotificationEmails", "onPremisesLastSyncDateTime", "onPremisesSyncEnabled", "postalCode",
 			"preferredLanguage", "securityComplianceNotificationMails", "securityComplianceNotificationPhones", "state", "street",
 			"technicalNotificationMails", "tenantType", "assignedPlans", "provisionedPlans", "verifiedDomains"},
-		values: func(v any) map[string]any { return organizationValues(v.(*directory.Tenant)) }}
-	roleType = &entityType{name: "directoryRole", base: "directoryObject",
-		shown:  []string{"id", "deletedDateTime", "description", "displayName", "roleTemplateId"},
-		values: func(v any) map[string]any { return roleValues(v.(directoryRole)) }}
+		value: func(v any, name string) (any, bool) { return organizationValue(v.(*directory.Tenant), name) }}
+	domainType = &entityType{name: "domain", set: "domains",
+		value: func(v any, name string) (any, bool) { return v.(domain).value(name) }}
+	roleType = &entityType{name: "directoryRole", set: "directoryRoles", bases: []string{"directoryObject"}, strict: true,
+		shown: []string{"id", "deletedDateTime", "description", "displayName", "roleTemplateId"},
+		value: func(v any, name string) (any, bool) { return v.(directoryRole).value(name) }}
+	roleTemplateType = &entityType{name: "directoryRoleTemplate", set: "directoryRoleTemplates", bases: []string{"directoryObject"}, strict: true,
+		value: func(v any, name string) (any, bool) { return v.(directoryRole).templateValue(name) }}
 	// objectType stands for the collections that hold several types: a property
 	// of any of them may be selected.
-	objectType = &entityType{name: "directoryObject", base: "user group directoryRole"}
+	objectType = &entityType{name: "directoryObject", set: "directoryObjects", bases: []string{"user", "group", "directoryRole", "application", "servicePrincipal"}, strict: true,
+		value: func(v any, name string) (any, bool) {
+			t := typeOf(v)
+			if value, exists := t.get(v, name); exists {
+				return value, true
+			}
+			return nil, false
+		}}
 )
 
-// show writes the selected properties of v, or those that are shown unasked.
-// A property that exists but that nothing in the world fills is null, or an
-// empty collection.
-func (t *entityType) show(v any, selected []string) object {
-	names := selected
-	if names == nil {
-		names = t.shown
-	} else if slices.Contains(names, "*") {
-		names = schema()[t.name].names
+// typeOf returns the type of a directory object.
+func typeOf(v any) *entityType {
+	switch v.(type) {
+	case *directory.User:
+		return userType
+	case *directory.Group:
+		return groupType
+	case directoryRole:
+		return roleType
+	case principal:
+		return principalType
+	case *directory.App:
+		return applicationType
 	}
-	values := t.values(v)
-	o := make(object, 0, len(names))
-	for _, name := range names {
-		value, known := values[name]
-		if !known {
-			edm, exists := t.property(name)
-			if !exists {
-				continue // selected in a mixed collection, and of another type
-			}
-			if strings.HasPrefix(edm, "Collection(") {
-				value = []any{}
-			}
-		}
-		o = append(o, member{name, value})
-	}
-	return o
+	panic(fmt.Sprintf("graphsim: %T is not a directory object", v))
 }
 
-// properties parses a $select and gives the names their proper case.
-func (t *entityType) properties(list string) ([]string, error) {
-	var out []string
-	for name := range strings.SplitSeq(list, ",") {
-		name = strings.TrimSpace(name)
-		if name == "*" {
-			out = append(out, name)
-			continue
-		}
-		proper, ok := t.find(name)
-		if !ok {
-			return nil, fmt.Errorf("Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, t.name)
-		}
-		if !slices.Contains(out, proper) {
-			out = append(out, proper)
-		}
+// idOf is the object id of a directory object.
+func idOf(v any) string {
+	switch v := v.(type) {
+	case *directory.User:
+		return v.ID
+	case *directory.Group:
+		return v.ID
 	}
-	return out, nil
+	id, _ := typeOf(v).value(v, "id")
+	s, _ := id.(string)
+	return s
 }
 
-func (t *entityType) find(name string) (string, bool) {
-	for _, of := range append([]string{"entity", "directoryObject", t.name}, strings.Fields(t.base)...) {
-		if proper, ok := schema()[of].proper[strings.ToLower(name)]; ok {
-			return proper, true
+func userValue(u *directory.User, name string) (any, bool) {
+	switch name {
+	case "id":
+		return u.ID, true
+	case "userPrincipalName":
+		return u.UPN, true
+	case "displayName":
+		return text(u.DisplayName), true
+	case "givenName":
+		return text(u.GivenName), true
+	case "surname":
+		return text(u.Surname), true
+	case "mail":
+		return text(u.Mail), true
+	case "jobTitle":
+		return text(u.JobTitle), true
+	case "department":
+		return text(u.Department), true
+	case "officeLocation":
+		return text(u.Office), true
+	case "preferredLanguage":
+		return text(u.PreferredLanguage), true
+	case "mobilePhone":
+		return text(u.MobilePhone), true
+	case "businessPhones":
+		return append([]string{}, u.BusinessPhones...), true
+	case "accountEnabled":
+		return !u.Disabled, true
+	case "userType":
+		if u.Guest {
+			return "Guest", true
 		}
-	}
-	return "", false
-}
-
-// property returns the EDM type of a property, by its proper name.
-func (t *entityType) property(name string) (string, bool) {
-	for _, of := range append([]string{"entity", "directoryObject", t.name}, strings.Fields(t.base)...) {
-		if edm, ok := schema()[of].edm[name]; ok {
-			return edm, true
+		return "Member", true
+	case "createdDateTime":
+		return date(u.Created), true
+	case "signInSessionsValidFromDateTime":
+		if u.SessionsRevoked.After(u.Created) {
+			return date(u.SessionsRevoked), true
 		}
-	}
-	return "", false
-}
-
-type typeSchema struct {
-	names  []string          // in the schema's order
-	proper map[string]string // lower case to proper name
-	edm    map[string]string // proper name to EDM type
-}
-
-//go:embed properties.tsv
-var propertiesTSV string
-
-var schema = sync.OnceValue(func() map[string]typeSchema {
-	types := map[string]typeSchema{}
-	for line := range strings.Lines(propertiesTSV) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 4 {
-			continue
+		return date(u.Created), true
+	case "proxyAddresses":
+		if u.Mail == "" {
+			return []string{}, true
 		}
-		t, ok := types[f[0]]
-		if !ok {
-			t = typeSchema{proper: map[string]string{}, edm: map[string]string{}}
+		return []string{"SMTP:" + u.Mail}, true
+	case "identities":
+		_, domain, _ := strings.Cut(u.UPN, "@")
+		return []object{{{"signInType", "userPrincipalName"}, {"issuer", domain}, {"issuerAssignedId", u.UPN}}}, true
+	case "mailNickname":
+		if nick, ok := u.More[name]; ok {
+			return nick, true
 		}
-		t.names = append(t.names, f[1])
-		t.proper[strings.ToLower(f[1])] = f[1]
-		t.edm[f[1]] = f[2]
-		types[f[0]] = t
+		nick, _, _ := strings.Cut(u.UPN, "@")
+		return nick, true
 	}
-	for name, t := range types {
-		if name != "entity" && name != "directoryObject" {
-			t.names = append([]string{"id", "deletedDateTime"}, t.names...)
-			types[name] = t
+	value, ok := u.More[name]
+	return value, ok
+}
+
+func groupValue(g *directory.Group, name string) (any, bool) {
+	switch name {
+	case "id":
+		return g.ID, true
+	case "displayName":
+		return g.Name, true
+	case "description":
+		return text(g.Description), true
+	case "mail":
+		return text(g.Mail), true
+	case "createdDateTime", "renewedDateTime":
+		return date(g.Created), true
+	case "proxyAddresses":
+		if g.Mail == "" {
+			return []string{}, true
 		}
+		return []string{"SMTP:" + g.Mail}, true
 	}
-	return types
-})
-
-func userValues(u *directory.User) map[string]any {
-	kind := "Member"
-	if u.Guest {
-		kind = "Guest"
+	if value, ok := g.More[name]; ok {
+		return value, true
 	}
-	nick, _, _ := strings.Cut(u.UPN, "@")
-	_, domain, _ := strings.Cut(u.UPN, "@")
-	proxies := []string{}
-	if u.Mail != "" {
-		proxies = append(proxies, "SMTP:"+u.Mail)
+	switch name {
+	case "groupTypes":
+		if g.Unified {
+			return []string{"Unified"}, true
+		}
+		return []string{}, true
+	case "mailEnabled":
+		return g.Unified || g.Mail != "", true
+	case "securityEnabled":
+		return !g.Unified, true
+	case "mailNickname":
+		return strings.ReplaceAll(strings.ToLower(g.Name), " ", "-"), true
+	case "securityIdentifier":
+		return securityIdentifier(g.ID), true
 	}
-	valid := u.Created
-	if u.SessionsRevoked.After(valid) {
-		valid = u.SessionsRevoked
-	}
-	return map[string]any{
-		"id": u.ID, "userPrincipalName": u.UPN, "displayName": text(u.DisplayName), "givenName": text(u.GivenName), "surname": text(u.Surname),
-		"mail": text(u.Mail), "jobTitle": text(u.JobTitle), "department": text(u.Department), "officeLocation": text(u.Office),
-		"preferredLanguage": text(u.PreferredLanguage), "mobilePhone": text(u.MobilePhone), "businessPhones": append([]string{}, u.BusinessPhones...),
-		"accountEnabled": !u.Disabled, "userType": kind, "createdDateTime": date(u.Created), "mailNickname": nick, "proxyAddresses": proxies,
-		"signInSessionsValidFromDateTime": date(valid),
-		"identities":                      []object{{{"signInType", "userPrincipalName"}, {"issuer", domain}, {"issuerAssignedId", u.UPN}}},
-	}
+	return nil, false
 }
 
-func groupValues(g *directory.Group) map[string]any {
-	kinds := []string{}
-	if g.Unified {
-		kinds = append(kinds, "Unified")
+// securityIdentifier is the SID that an object id is written as.
+func securityIdentifier(id string) any {
+	raw, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
+	if err != nil || len(raw) != 16 {
+		return nil
 	}
-	proxies := []string{}
-	if g.Mail != "" {
-		proxies = append(proxies, "SMTP:"+g.Mail)
+	// The first three groups of a GUID are little endian numbers.
+	part := func(a, b, c, d int) uint32 {
+		return uint32(raw[a]) | uint32(raw[b])<<8 | uint32(raw[c])<<16 | uint32(raw[d])<<24
 	}
-	return map[string]any{
-		"id": g.ID, "displayName": g.Name, "description": text(g.Description), "mail": text(g.Mail), "createdDateTime": date(g.Created),
-		"renewedDateTime": date(g.Created), "groupTypes": kinds, "mailEnabled": g.Unified || g.Mail != "", "securityEnabled": !g.Unified,
-		"mailNickname": strings.ReplaceAll(strings.ToLower(g.Name), " ", "-"), "proxyAddresses": proxies,
-	}
+	return fmt.Sprintf("S-1-12-1-%d-%d-%d-%d", part(3, 2, 1, 0), part(5, 4, 7, 6), part(8, 9, 10, 11), part(12, 13, 14, 15))
 }
 
-func organizationValues(t *directory.Tenant) map[string]any {
-	domains := []object{}
-	for i, d := range t.Domains {
-		domains = append(domains, object{{"capabilities", "Email, OfficeCommunicationsOnline"}, {"isDefault", i == 0},
-			{"isInitial", strings.HasSuffix(d, ".onmicrosoft.com")}, {"name", d}, {"type", "Managed"}})
+func organizationValue(t *directory.Tenant, name string) (any, bool) {
+	switch name {
+	case "id":
+		return t.ID, true
+	case "displayName":
+		return t.Name, true
+	case "tenantType":
+		return "AAD", true
+	case "verifiedDomains":
+		domains := []object{}
+		for i, d := range t.Domains {
+			domains = append(domains, object{{"capabilities", "Email, OfficeCommunicationsOnline"}, {"isDefault", i == 0},
+				{"isInitial", initialDomain(d)}, {"name", d}, {"type", "Managed"}})
+		}
+		return domains, true
 	}
-	return map[string]any{"id": t.ID, "displayName": t.Name, "tenantType": "AAD", "verifiedDomains": domains}
+	return nil, false
 }
 
-// directoryRole is an administrator role that somebody of a tenant has.
+func initialDomain(name string) bool { return strings.HasSuffix(name, ".onmicrosoft.com") }
+
+// domain is a verified domain of a tenant.
+type domain struct {
+	name  string
+	first bool
+}
+
+func (d domain) value(name string) (any, bool) {
+	switch name {
+	case "id":
+		return d.name, true
+	case "authenticationType":
+		return "Managed", true
+	case "isDefault":
+		return d.first, true
+	case "isInitial":
+		return initialDomain(d.name), true
+	case "isRoot", "isVerified", "isAdminManaged":
+		return true, true
+	case "supportedServices":
+		return []string{"Email", "OfficeCommunicationsOnline"}, true
+	}
+	return nil, false
+}
+
+// directoryRole is an administrator role of a tenant.
 type directoryRole struct{ tenant, template string }
+
+func (r directoryRole) id() string { return derivedID("role", r.tenant, r.template) }
+
+func (r directoryRole) value(name string) (any, bool) {
+	switch name {
+	case "id":
+		return r.id(), true
+	case "roleTemplateId":
+		return r.template, true
+	}
+	return r.templateValue(name)
+}
+
+func (r directoryRole) templateValue(name string) (any, bool) {
+	switch name {
+	case "id":
+		return r.template, true
+	case "displayName":
+		return text(roleNames[r.template]), true
+	case "description":
+		if roleNames[r.template] == "" {
+			return nil, true
+		}
+		return "The directory role " + roleNames[r.template], true
+	}
+	return nil, false
+}
+
+// The template ids of the directory roles that mean something here.
+const (
+	userAdministrator             = "fe930be7-5e62-47db-91af-98c3a49a38b1"
+	groupsAdministrator           = "fdd7a751-b60b-444a-984c-02652fe8fa1c"
+	applicationAdministrator      = "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3"
+	cloudApplicationAdministrator = "158c047a-c907-4556-b7ef-446551a6b5f7"
+	privilegedRoleAdministrator   = "e8611ab8-c189-46e8-94e1-60213ab1f814"
+)
 
 var roleNames = map[string]string{
 	directory.GlobalAdministrator:          "Global Administrator",
-	"fe930be7-5e62-47db-91af-98c3a49a38b1": "User Administrator",
+	userAdministrator:                      "User Administrator",
+	groupsAdministrator:                    "Groups Administrator",
+	applicationAdministrator:               "Application Administrator",
+	cloudApplicationAdministrator:          "Cloud Application Administrator",
+	privilegedRoleAdministrator:            "Privileged Role Administrator",
 	"88d8e3e3-8f55-4a1e-953a-9b9898b8876b": "Directory Readers",
-}
-
-func roleValues(r directoryRole) map[string]any {
-	return map[string]any{"id": derivedID("role", r.tenant, r.template), "roleTemplateId": r.template, "displayName": text(roleNames[r.template])}
 }
 
 // derivedID makes an id that is the same in every run.
@@ -221,6 +290,13 @@ func derivedID(names ...string) string {
 	sum := sha1.Sum([]byte(strings.Join(names, "\x00")))
 	sum[6], sum[8] = sum[6]&0x0f|0x50, sum[8]&0x3f|0x80 // a GUID of version 5
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// derivedToken makes an id of the kind that is not a GUID, the same in every
+// run.
+func derivedToken(names ...string) string {
+	sum := sha1.Sum([]byte(strings.Join(names, "\x00")))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // text is null where the world has nothing to say.
@@ -236,4 +312,8 @@ func date(t time.Time) any {
 		return nil
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+func contains(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(e string) bool { return strings.EqualFold(e, s) })
 }

@@ -1,0 +1,633 @@
+package graphsim
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+var applicationType = &entityType{name: "application", set: "applications", bases: []string{"directoryObject"}, strict: true,
+	value: func(v any, name string) (any, bool) { return applicationValue(v.(*directory.App), name) }}
+
+func applicationValue(a *directory.App, name string) (any, bool) {
+	switch name {
+	case "id":
+		return a.ObjectID, true
+	case "appId":
+		return a.ClientID, true
+	case "displayName":
+		return a.Name, true
+	case "createdDateTime":
+		return date(a.Created), true
+	case "signInAudience":
+		return string(a.Audience), true
+	case "identifierUris":
+		return append([]string{}, a.IdentifierURIs...), true
+	case "isFallbackPublicClient":
+		return a.AllowPublicFlows, true
+	case "passwordCredentials":
+		return passwords(a), true
+	case "keyCredentials":
+		return keys(a), true
+	case "appRoles":
+		return appRoles(a), true
+	case "api":
+		var version any
+		if a.TokenVersion != 0 {
+			version = a.TokenVersion
+		}
+		trusted := []object{}
+		for _, client := range slices.Sorted(maps.Keys(a.PreAuthorized)) {
+			ids := []string{}
+			for _, value := range a.PreAuthorized[client] {
+				if s, ok := a.Scope(value); ok {
+					ids = append(ids, s.ID)
+				}
+			}
+			trusted = append(trusted, object{{"appId", client}, {"delegatedPermissionIds", ids}})
+		}
+		return object{{"acceptMappedClaims", nil}, {"knownClientApplications", []string{}}, {"oauth2PermissionScopes", scopes(a)},
+			{"preAuthorizedApplications", trusted}, {"requestedAccessTokenVersion", version}}, true
+	case "web":
+		return object{{"homePageUrl", nil}, {"logoutUrl", nil}, {"redirectUris", append([]string{}, a.WebRedirects...)},
+			{"implicitGrantSettings", object{{"enableAccessTokenIssuance", a.AccessTokenImplicit}, {"enableIdTokenIssuance", a.IDTokenImplicit}}}}, true
+	case "spa":
+		return object{{"redirectUris", append([]string{}, a.SPARedirects...)}}, true
+	case "publicClient":
+		return object{{"redirectUris", append([]string{}, a.NativeRedirects...)}}, true
+	}
+	value, ok := a.More[name]
+	return value, ok
+}
+
+func passwords(a *directory.App) []object {
+	out := []object{}
+	for _, s := range a.Secrets {
+		out = append(out, password(s, false))
+	}
+	return out
+}
+
+// password shows a secret; its text only when it was just made.
+func password(s directory.AppSecret, reveal bool) object {
+	var secret any
+	if reveal {
+		secret = s.Value
+	}
+	return object{{"customKeyIdentifier", nil}, {"displayName", text(s.Name)}, {"endDateTime", date(s.Expires)}, {"hint", text(s.Value[:min(3, len(s.Value))])},
+		{"keyId", s.ID}, {"secretText", secret}, {"startDateTime", date(s.Begins)}}
+}
+
+func keys(a *directory.App) []object {
+	out := []object{}
+	for _, cert := range a.Certificates {
+		thumbprint := sha1.Sum(cert.Raw)
+		out = append(out, object{{"customKeyIdentifier", strings.ToUpper(fmt.Sprintf("%x", thumbprint))}, {"displayName", cert.Subject.String()},
+			{"endDateTime", date(cert.NotAfter)}, {"key", nil}, {"keyId", derivedID("key", a.ClientID, string(thumbprint[:]))},
+			{"startDateTime", date(cert.NotBefore)}, {"type", "AsymmetricX509Cert"}, {"usage", "Verify"}})
+	}
+	return out
+}
+
+func appRoles(a *directory.App) []object {
+	out := []object{}
+	for _, r := range a.AppRoles {
+		types := []string{}
+		if r.ForUsers {
+			types = append(types, "User")
+		}
+		if r.ForApps {
+			types = append(types, "Application")
+		}
+		out = append(out, object{{"allowedMemberTypes", types}, {"description", r.Name}, {"displayName", r.Name}, {"id", r.ID}, {"isEnabled", true},
+			{"origin", "Application"}, {"value", r.Value}})
+	}
+	return out
+}
+
+func scopes(a *directory.App) []object {
+	out := []object{}
+	for _, s := range a.Scopes {
+		kind := "User"
+		if s.AdminOnly {
+			kind = "Admin"
+		}
+		out = append(out, object{{"adminConsentDescription", s.Name}, {"adminConsentDisplayName", s.Name}, {"id", s.ID}, {"isEnabled", true}, {"type", kind},
+			{"userConsentDescription", s.Name}, {"userConsentDisplayName", s.Name}, {"value", s.Value}})
+	}
+	return out
+}
+
+// ownedOnly says whether the token is an app's that may only see to apps of its
+// own.
+func (c *call) ownedOnly() bool {
+	have := c.token.permissions()
+	return !c.token.delegated() && slices.Contains(have, "Application.ReadWrite.OwnedBy") &&
+		!slices.ContainsFunc(have, func(p string) bool {
+			return p == "Application.Read.All" || p == "Application.ReadWrite.All" || p == "Directory.Read.All" || p == "Directory.ReadWrite.All"
+		})
+}
+
+func (c *call) owned(a *directory.App) bool {
+	return slices.Contains(a.Owners, c.token.text("oid"))
+}
+
+// registrations are the apps that are registered in the tenant.
+func (c *call) registrations() []any {
+	var rows []any
+	for _, a := range c.World.Apps(c.tenant()) {
+		if a.Tenant == c.tenant() {
+			rows = append(rows, a)
+		}
+	}
+	return rows
+}
+
+func (c *call) applications() {
+	q, ok := c.query(applicationType, collection)
+	if !ok {
+		return
+	}
+	c.collect(q, applicationType, "applications", c.registrations(), func(v any) object { return applicationType.show(v, q.selected) })
+}
+
+// lookupApp finds a registration by its object id, or by its client id as
+// applications(appId='…').
+func (c *call) lookupApp(key string) (*directory.App, bool) {
+	clientID, byClient := alternateKey(key, "appId")
+	for _, v := range c.registrations() {
+		a := v.(*directory.App)
+		if !byClient && strings.EqualFold(a.ObjectID, key) || byClient && strings.EqualFold(a.ClientID, clientID) {
+			return a, true
+		}
+	}
+	return nil, false
+}
+
+// findApp looks a registration up, or answers 404; 403 if it is to be changed
+// by an app that may only change its own.
+func (c *call) findApp(key string) (*directory.App, bool) {
+	a, ok := c.lookupApp(key)
+	if !ok {
+		c.notFound(key)
+		return nil, false
+	}
+	if c.r.Method != http.MethodGet && c.ownedOnly() && !c.owned(a) {
+		c.denied()
+		return nil, false
+	}
+	return a, true
+}
+
+func (c *call) application() {
+	q, ok := c.query(applicationType, expandable)
+	if !ok {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	if o, ok := c.expanded(applicationType.show(a, q.selected), a, q); ok {
+		c.entity("applications"+q.columns()+"/$entity", o)
+	}
+}
+
+var appReadOnly = []string{"id", "appId", "createdDateTime", "deletedDateTime", "publisherDomain", "passwordCredentials", "certification", "disabledByMicrosoftStatus", "verifiedPublisher"}
+
+func (c *call) createApplication() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, applicationType, appReadOnly)
+	if !ok || !c.require(fields, applicationType, "displayName") {
+		return
+	}
+	t, _ := c.World.Tenant(c.tenant())
+	a := &directory.App{ClientID: c.World.NewID("client"), ObjectID: c.World.NewID("application"), Tenant: c.tenant(), Audience: directory.MyOrg,
+		NoPrincipal: true, Created: c.World.Now(), Owners: []string{c.token.text("oid")}, More: map[string]any{"publisherDomain": slices.Concat(t.Domains, []string{""})[0]}}
+	if err := setApp(a, fields); err != nil {
+		c.invalid(err)
+		return
+	}
+	if !c.conflict(c.World.CreateApp(a), "identifierUris") {
+		c.created("applications/$entity", "/applications/"+a.ObjectID, applicationType.show(a, nil))
+	}
+}
+
+// setApp fills a registration from the fields of a body.
+func setApp(a *directory.App, fields []field) error {
+	for _, f := range fields {
+		wrong := fmt.Errorf("Invalid value specified for property '%s' of resource 'Application'.", f.name)
+		switch f.name {
+		case "displayName":
+			if a.Name = str(f.value); a.Name == "" {
+				return wrong
+			}
+		case "signInAudience":
+			a.Audience = directory.Audience(str(f.value))
+			if !slices.Contains([]directory.Audience{directory.MyOrg, directory.MultipleOrgs, directory.OrgsAndPeople, "PersonalMicrosoftAccount"}, a.Audience) {
+				return wrong
+			}
+		case "identifierUris":
+			a.IdentifierURIs = stringsIn(f.value)
+		case "isFallbackPublicClient":
+			a.AllowPublicFlows, _ = f.value.(bool)
+		case "web":
+			if v := inside(f.value, "redirectUris"); v != nil {
+				a.WebRedirects = stringsIn(v)
+			}
+			if v := inside(f.value, "implicitGrantSettings"); v != nil {
+				a.IDTokenImplicit, _ = inside(v, "enableIdTokenIssuance").(bool)
+				a.AccessTokenImplicit, _ = inside(v, "enableAccessTokenIssuance").(bool)
+			}
+		case "spa":
+			a.SPARedirects = stringsIn(inside(f.value, "redirectUris"))
+		case "publicClient":
+			a.NativeRedirects = stringsIn(inside(f.value, "redirectUris"))
+		case "api":
+			if version, ok := inside(f.value, "requestedAccessTokenVersion").(float64); ok {
+				if version != 1 && version != 2 {
+					return wrong
+				}
+				a.TokenVersion = int(version)
+			}
+			if v := inside(f.value, "oauth2PermissionScopes"); v != nil {
+				a.Scopes = nil
+				for _, s := range list(v) {
+					a.Scopes = append(a.Scopes, directory.Scope{ID: str(inside(s, "id")), Value: str(inside(s, "value")),
+						Name: str(inside(s, "adminConsentDisplayName")), AdminOnly: inside(s, "type") == "Admin"})
+				}
+			}
+			if v := inside(f.value, "preAuthorizedApplications"); v != nil {
+				a.PreAuthorized = map[string][]string{}
+				for _, p := range list(v) {
+					var values []string
+					for _, id := range stringsIn(inside(p, "delegatedPermissionIds")) {
+						i := slices.IndexFunc(a.Scopes, func(s directory.Scope) bool { return strings.EqualFold(s.ID, id) })
+						if i < 0 {
+							return wrong
+						}
+						values = append(values, a.Scopes[i].Value)
+					}
+					a.PreAuthorized[strings.ToLower(str(inside(p, "appId")))] = values
+				}
+			}
+		case "appRoles":
+			a.AppRoles = nil
+			for _, r := range list(f.value) {
+				types := stringsIn(inside(r, "allowedMemberTypes"))
+				a.AppRoles = append(a.AppRoles, directory.AppRole{ID: str(inside(r, "id")), Value: str(inside(r, "value")), Name: str(inside(r, "displayName")),
+					ForUsers: slices.Contains(types, "User"), ForApps: slices.Contains(types, "Application")})
+			}
+		case "keyCredentials":
+			certificates, err := certificatesIn(f.value, a.Certificates)
+			if err != nil {
+				return wrong
+			}
+			a.Certificates = certificates
+		default:
+			if a.More == nil {
+				a.More = map[string]any{}
+			}
+			a.More[f.name] = f.value
+		}
+	}
+	return nil
+}
+
+// certificatesIn reads keyCredentials. An entry without a key is one that is
+// there already: the service never tells a key again.
+func certificatesIn(v any, have []*x509.Certificate) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for _, k := range list(v) {
+		key := str(inside(k, "key"))
+		if key == "" {
+			named := str(inside(k, "customKeyIdentifier"))
+			i := slices.IndexFunc(have, func(c *x509.Certificate) bool { return strings.EqualFold(fmt.Sprintf("%x", sha1.Sum(c.Raw)), named) })
+			if i < 0 {
+				return nil, errors.New("no key")
+			}
+			out = append(out, have[i])
+			continue
+		}
+		der, err := base64.StdEncoding.DecodeString(key)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(out, func(c *x509.Certificate) bool { return bytes.Equal(c.Raw, cert.Raw) }) {
+			out = append(out, cert)
+		}
+	}
+	return out, nil
+}
+
+func (c *call) updateApplication() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, applicationType, appReadOnly)
+	if !ok {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	trial := *a
+	trial.More = maps.Clone(a.More)
+	if err := setApp(&trial, fields); err != nil {
+		c.invalid(err)
+		return
+	}
+	for _, f := range fields {
+		for _, uri := range stringsIn(f.value) {
+			if other, taken := c.World.Resource(c.tenant(), uri); f.name == "identifierUris" && taken && other.ClientID != a.ClientID {
+				c.conflict(directory.ErrConflict, "identifierUris")
+				return
+			}
+		}
+	}
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { _ = setApp(a, fields) })
+	c.noContent()
+}
+
+func (c *call) deleteApplication() {
+	if a, ok := c.findApp(c.arg(0)); ok && c.noOptions() {
+		c.World.DeleteApp(c.tenant(), a.ClientID)
+		c.noContent()
+	}
+}
+
+// defaultSecretLife is how long a secret lives that was asked for without an end.
+const defaultSecretLife = 2 * 365 * 24 * time.Hour
+
+func (c *call) addPassword() {
+	body, ok := c.readObject(false)
+	if !ok || !c.noOptions() {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	asked := parameter(body, "passwordCredential")
+	s := directory.AppSecret{ID: c.World.NewID("secret"), Name: str(parameterOf(asked, "displayName")), Begins: c.World.Now(), Expires: c.World.Now().Add(defaultSecretLife)}
+	for name, when := range map[string]*time.Time{"startDateTime": &s.Begins, "endDateTime": &s.Expires} {
+		text, given := parameterOf(asked, name).(string)
+		if !given {
+			continue
+		}
+		t, err := parseDate(text)
+		if err != nil {
+			c.invalid(fmt.Errorf("Invalid value specified for property '%s' of resource 'PasswordCredential'.", name))
+			return
+		}
+		*when = t
+	}
+	if !s.Expires.After(s.Begins) {
+		c.invalid(errors.New("Invalid value specified for property 'endDateTime' of resource 'PasswordCredential'."))
+		return
+	}
+	s.Value = newSecret()
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.Secrets = append(a.Secrets, s) })
+	c.entity("microsoft.graph.passwordCredential", password(s, true))
+}
+
+func parameterOf(v any, name string) any {
+	m, _ := v.(map[string]any)
+	return parameter(m, name)
+}
+
+// newSecret makes a secret of the form that Entra's have.
+func newSecret() string {
+	raw := make([]byte, 30)
+	rand.Read(raw)
+	s := base64.RawURLEncoding.EncodeToString(raw)
+	return s[:3] + "8Q~" + s[3:37]
+}
+
+func (c *call) removePassword() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	id := str(parameter(body, "keyId"))
+	if !slices.ContainsFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) }) {
+		c.invalid(fmt.Errorf("No password credential found with keyId '%s'.", id))
+		return
+	}
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
+		a.Secrets = slices.DeleteFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) })
+	})
+	c.noContent()
+}
+
+func (c *call) applicationOwners() {
+	q, ok := c.query(objectType, collection)
+	if !ok {
+		return
+	}
+	if a, ok := c.findApp(c.arg(0)); ok {
+		c.objects(q, c.resolve(a.Owners))
+	}
+}
+
+// federated is a federated credential of an app.
+type federated struct {
+	directory.FederatedCredential
+	app string
+}
+
+func (f federated) id() string {
+	if f.ID != "" {
+		return f.ID
+	}
+	return derivedID("federated", f.app, f.Name)
+}
+
+var federatedType = &entityType{name: "federatedIdentityCredential",
+	value: func(v any, name string) (any, bool) {
+		f := v.(federated)
+		switch name {
+		case "id":
+			return f.id(), true
+		case "name":
+			return f.Name, true
+		case "issuer":
+			return f.Issuer, true
+		case "subject":
+			return f.Subject, true
+		case "audiences":
+			return []string{f.Audience}, true
+		case "description":
+			return text(f.Description), true
+		}
+		return nil, false
+	}}
+
+func federatedOf(a *directory.App) []any {
+	var rows []any
+	for _, f := range a.Federated {
+		rows = append(rows, federated{f, a.ClientID})
+	}
+	return rows
+}
+
+func federatedContext(a *directory.App) string {
+	return "applications('" + a.ObjectID + "')/federatedIdentityCredentials"
+}
+
+func (c *call) federatedCredentials() {
+	q, ok := c.query(federatedType, collection&^expandable)
+	if !ok {
+		return
+	}
+	if a, ok := c.findApp(c.arg(0)); ok {
+		c.collect(q, federatedType, federatedContext(a), federatedOf(a), func(v any) object { return federatedType.show(v, q.selected) })
+	}
+}
+
+// findFederated looks a federated credential up by its id or its name, or
+// answers 404.
+func (c *call) findFederated() (*directory.App, int, bool) {
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return nil, 0, false
+	}
+	i := slices.IndexFunc(federatedOf(a), func(v any) bool {
+		f := v.(federated)
+		return strings.EqualFold(f.id(), c.arg(1)) || f.Name == c.arg(1)
+	})
+	if i < 0 {
+		c.notFound(c.arg(1))
+	}
+	return a, i, i >= 0
+}
+
+func (c *call) federatedCredential() {
+	q, ok := c.query(federatedType, 0)
+	if !ok {
+		return
+	}
+	if a, i, ok := c.findFederated(); ok {
+		c.entity(federatedContext(a)+q.columns()+"/$entity", federatedType.show(federatedOf(a)[i], q.selected))
+	}
+}
+
+func setFederated(f *directory.FederatedCredential, fields []field) error {
+	for _, field := range fields {
+		switch field.name {
+		case "name":
+			f.Name = str(field.value)
+		case "issuer":
+			f.Issuer, f.Keys = str(field.value), nil
+		case "subject":
+			f.Subject = str(field.value)
+		case "description":
+			f.Description = str(field.value)
+		case "audiences":
+			audiences := stringsIn(field.value)
+			if len(audiences) != 1 {
+				return errors.New("Invalid value specified for property 'audiences' of resource 'FederatedIdentityCredential': give one.")
+			}
+			f.Audience = audiences[0]
+		}
+	}
+	return nil
+}
+
+func (c *call) addFederatedCredential() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, federatedType, []string{"id"})
+	if !ok || !c.require(fields, federatedType, "audiences", "issuer", "name", "subject") {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	f := directory.FederatedCredential{ID: c.World.NewID("federated")}
+	if err := setFederated(&f, fields); err != nil {
+		c.invalid(err)
+		return
+	}
+	const most = 20
+	for _, old := range a.Federated {
+		if old.Name == f.Name || old.Issuer == f.Issuer && old.Subject == f.Subject {
+			c.refuse(http.StatusConflict, "Request_MultipleObjectsWithSameKeyValue", "FederatedIdentityCredential with name "+f.Name+" already exists, or another one has its issuer and subject.")
+			return
+		}
+	}
+	if len(a.Federated) >= most {
+		c.invalid(fmt.Errorf("An application has at most %d federated identity credentials.", most))
+		return
+	}
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.Federated = append(a.Federated, f) })
+	c.created(federatedContext(a)+"/$entity", "/applications/"+a.ObjectID+"/federatedIdentityCredentials/"+f.ID, federatedType.show(federated{f, a.ClientID}, nil))
+}
+
+func (c *call) updateFederatedCredential() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, federatedType, []string{"id", "name"})
+	if !ok {
+		return
+	}
+	a, i, ok := c.findFederated()
+	if !ok {
+		return
+	}
+	f := a.Federated[i]
+	if err := setFederated(&f, fields); err != nil {
+		c.invalid(err)
+		return
+	}
+	name := f.Name
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
+		for i := range a.Federated {
+			if a.Federated[i].Name == name {
+				a.Federated[i] = f
+			}
+		}
+	})
+	c.noContent()
+}
+
+func (c *call) removeFederatedCredential() {
+	a, i, ok := c.findFederated()
+	if !ok || !c.noOptions() {
+		return
+	}
+	name := a.Federated[i].Name
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
+		a.Federated = slices.DeleteFunc(a.Federated, func(f directory.FederatedCredential) bool { return f.Name == name })
+	})
+	c.noContent()
+}

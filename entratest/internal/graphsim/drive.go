@@ -1,0 +1,554 @@
+package graphsim
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// driveQuota is how much a drive holds. Its files are in memory.
+const driveQuota = 256 << 20
+
+// drives are the files of everybody.
+type drives struct {
+	mu      sync.Mutex // guards below
+	trees   map[string]*tree
+	uploads map[string]*upload // by the secret of their addresses
+	key     []byte             // signs addresses for downloads
+	made    int
+}
+
+// tree is the drive of a user. Items are replaced as a whole, so that those
+// handed out stay as they are.
+type tree struct {
+	owner string
+	items []*item // the root first
+}
+
+// item is a file or a folder.
+type item struct {
+	id, parent, name  string // the root has no parent
+	owner             string
+	folder            bool
+	content           []byte
+	kind              string
+	created, modified time.Time
+	version           int
+	children          int // filled when it is shown
+	path              string
+}
+
+func driveID(owner string) string {
+	raw, _ := hex.DecodeString(strings.ReplaceAll(owner, "-", ""))
+	return "b!" + base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// driveOwner is the id of the user whose drive has an id.
+func driveOwner(id string) (string, bool) {
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(id, "b!"))
+	if err != nil || len(raw) != 16 || !strings.HasPrefix(id, "b!") {
+		return "", false
+	}
+	return fmt.Sprintf("%x-%x-%x-%x-%x", raw[0:4], raw[4:6], raw[6:8], raw[8:10], raw[10:16]), true
+}
+
+func (i *item) etag() string { return fmt.Sprintf(`"{%s},%d"`, i.id, i.version) }
+
+var itemType = &entityType{name: "driveItem",
+	value: func(v any, name string) (any, bool) {
+		i := v.(*item)
+		switch name {
+		case "id":
+			return i.id, true
+		case "name":
+			return i.name, true
+		case "eTag":
+			return i.etag(), true
+		case "cTag":
+			return fmt.Sprintf(`"c:{%s},%d"`, i.id, i.version), true
+		case "size":
+			return len(i.content), true
+		case "createdDateTime":
+			return date(i.created), true
+		case "lastModifiedDateTime":
+			return date(i.modified), true
+		case "webUrl":
+			return "https://fobexample-my.sharepoint.com/personal/" + i.owner + "/Documents" + i.path, true
+		case "file":
+			if i.folder {
+				return nil, true
+			}
+			return object{{"mimeType", i.kind}}, true
+		case "folder":
+			if !i.folder {
+				return nil, true
+			}
+			return object{{"childCount", i.children}}, true
+		case "root":
+			if i.parent == "" {
+				return object{}, true
+			}
+			return nil, true
+		case "parentReference":
+			ref := object{{"driveId", driveID(i.owner)}, {"driveType", "business"}}
+			if i.parent != "" {
+				ref = append(ref, member{"id", i.parent}, member{"path", "/drive/root:" + strings.TrimSuffix(path.Dir(i.path), "/")})
+			}
+			return ref, true
+		}
+		return nil, false
+	}}
+
+// showItem shows an item. What does not apply to it is left out, not null.
+func (c *call) showItem(i *item, selected []string) object {
+	o := slices.DeleteFunc(itemType.show(i, selected), func(m member) bool {
+		return m.value == nil && (m.name == "file" || m.name == "folder" || m.name == "root")
+	})
+	if !i.folder && !c.noMetadata() && selected == nil {
+		o = append(object{{"@microsoft.graph.downloadUrl", c.downloadURL(i)}}, o...)
+	}
+	return o
+}
+
+// tree returns the drive of a user. The caller holds the lock.
+func (d *drives) tree(owner string, now time.Time) *tree {
+	if d.trees == nil {
+		d.trees = map[string]*tree{}
+	}
+	t := d.trees[owner]
+	if t == nil {
+		t = &tree{owner: owner, items: []*item{{id: "01" + derivedToken("root", owner), owner: owner, name: "root", folder: true, created: now, modified: now, version: 1}}}
+		d.trees[owner] = t
+	}
+	return t
+}
+
+func (t *tree) byID(id string) *item {
+	for _, i := range t.items {
+		if i.id == id {
+			return i
+		}
+	}
+	return nil
+}
+
+func (t *tree) child(parent, name string) *item {
+	for _, i := range t.items {
+		if i.parent == parent && strings.EqualFold(i.name, name) {
+			return i
+		}
+	}
+	return nil
+}
+
+// shown completes an item with what follows from the others.
+func (t *tree) shown(i *item) *item {
+	c := *i
+	for _, o := range t.items {
+		if o.parent == i.id {
+			c.children++
+		}
+	}
+	for at := i; at != nil && at.parent != ""; at = t.byID(at.parent) {
+		c.path = "/" + at.name + c.path
+	}
+	return &c
+}
+
+func (t *tree) used() int {
+	n := 0
+	for _, i := range t.items {
+		n += len(i.content)
+	}
+	return n
+}
+
+// replace puts a changed copy in the place of an item.
+func (t *tree) replace(old *item, change func(*item)) *item {
+	c := *old
+	c.version++
+	change(&c)
+	t.items[slices.Index(t.items, old)] = &c
+	return &c
+}
+
+// baseItem is the item that the path of the request begins at: the root, or one
+// that is named by its id.
+func (c *call) baseItem(t *tree) *item {
+	if len(c.args) > 1 {
+		return t.byID(c.args[1])
+	}
+	return t.items[0]
+}
+
+// findItem looks the item of the path up. The caller holds the lock.
+func (c *call) findItem(t *tree) *item {
+	at := c.baseItem(t)
+	for name := range strings.SplitSeq(c.path, "/") {
+		if at != nil && name != "" {
+			at = t.child(at.id, name)
+		}
+	}
+	return at
+}
+
+func (c *call) noItem() {
+	c.refuse(http.StatusNotFound, "itemNotFound", "The resource could not be found.")
+}
+
+// onItem finds the item of the path under the lock and works on it. change is
+// for requests that change it: their If-Match is checked.
+func (c *call) onItem(change bool, do func(t *tree, i *item)) {
+	u, ok := c.driveUser()
+	if !ok {
+		return
+	}
+	d := &c.Server.drives
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.tree(u.ID, c.World.Now())
+	i := c.findItem(t)
+	switch {
+	case i == nil:
+		c.noItem()
+	case change && !c.ifMatch(i.etag()):
+		c.modified()
+	default:
+		do(t, i)
+	}
+}
+
+func (c *call) modified() {
+	c.refuse(http.StatusPreconditionFailed, "resourceModified", "ETag does not match current item's value")
+}
+
+func (c *call) driveUser() (*directory.User, bool) {
+	u, ok := c.World.User(c.tenant(), c.arg(0))
+	if !ok {
+		c.noItem()
+	}
+	return u, ok
+}
+
+func (c *call) drive() {
+	if !c.noOptions() {
+		return
+	}
+	u, ok := c.driveUser()
+	if !ok {
+		return
+	}
+	d := &c.Server.drives
+	d.mu.Lock()
+	used := d.tree(u.ID, c.World.Now()).used()
+	d.mu.Unlock()
+	c.entity("drives/$entity", object{{"id", driveID(u.ID)}, {"driveType", "business"}, {"name", "OneDrive"},
+		{"owner", object{{"user", object{{"id", u.ID}, {"displayName", u.DisplayName}}}}},
+		{"quota", object{{"deleted", 0}, {"remaining", driveQuota - used}, {"state", "normal"}, {"total", driveQuota}, {"used", used}}}})
+}
+
+func (c *call) itemContext(i *item) string { return "users('" + i.owner + "')/drive/items/$entity" }
+
+func (c *call) driveItem() {
+	q, ok := c.query(itemType, 0)
+	if !ok {
+		return
+	}
+	c.onItem(false, func(t *tree, i *item) {
+		c.w.Header().Set("ETag", i.etag())
+		if none := c.r.Header.Get("If-None-Match"); none == i.etag() {
+			c.w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		c.entity(c.itemContext(i), c.showItem(t.shown(i), q.selected))
+	})
+}
+
+func (c *call) children() {
+	q, ok := c.queryOf(itemType, collection&^expandable, 200, 1000)
+	if !ok {
+		return
+	}
+	c.onItem(false, func(t *tree, i *item) {
+		var rows []any
+		for _, o := range t.items {
+			if o.parent == i.id {
+				rows = append(rows, t.shown(o))
+			}
+		}
+		slices.SortFunc(rows, func(a, b any) int {
+			return strings.Compare(strings.ToLower(a.(*item).name), strings.ToLower(b.(*item).name))
+		})
+		c.collect(q, itemType, "users('"+i.owner+"')/drive/items('"+i.id+"')/children", rows, func(v any) object { return c.showItem(v.(*item), q.selected) })
+	})
+}
+
+const conflictBehavior = "@microsoft.graph.conflictBehavior"
+
+// invalidName says whether OneDrive refuses a name.
+func invalidName(name string) bool {
+	return name == "" || name == "." || name == ".." || len(name) > 400 || strings.ContainsAny(name, `"*:<>?/\|`) || strings.TrimSpace(name) != name
+}
+
+func (c *call) badName() {
+	c.refuse(http.StatusBadRequest, "invalidRequest", "The provided name cannot contain any of the following characters: \" * : < > ? / \\ |")
+}
+
+func (c *call) createFolder() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	name := str(body["name"])
+	if _, folder := body["folder"].(map[string]any); !folder {
+		c.refuse(http.StatusBadRequest, "invalidRequest", "Only folders are created here: send \"folder\": {}.")
+		return
+	}
+	if invalidName(name) {
+		c.badName()
+		return
+	}
+	c.onItem(false, func(t *tree, parent *item) {
+		made, _, ok := c.place(t, parent, name, str(body[conflictBehavior]), "fail")
+		if !ok {
+			return
+		}
+		made = t.replace(made, func(i *item) { i.folder = true })
+		c.created(c.itemContext(made), "/users/"+made.owner+"/drive/items/"+made.id, c.showItem(t.shown(made), nil))
+	})
+}
+
+// place finds or makes the item with a name in a folder, as the conflict
+// behaviour wants it, or answers 409. The caller holds the lock.
+func (c *call) place(t *tree, parent *item, name, behavior, unsaid string) (made *item, isNew, ok bool) {
+	if behavior == "" {
+		behavior = unsaid
+	}
+	old := t.child(parent.id, name)
+	if old != nil {
+		switch strings.ToLower(behavior) {
+		case "replace":
+			if old.folder {
+				c.refuse(http.StatusConflict, "nameAlreadyExists", "The specified item name already exists.")
+				return nil, false, false
+			}
+			return old, false, true
+		case "rename":
+			base, ext := strings.TrimSuffix(name, path.Ext(name)), path.Ext(name)
+			for n := 1; t.child(parent.id, name) != nil; n++ {
+				name = fmt.Sprintf("%s %d%s", base, n, ext)
+			}
+		case "fail":
+			c.refuse(http.StatusConflict, "nameAlreadyExists", "The specified item name already exists.")
+			return nil, false, false
+		default:
+			c.refuse(http.StatusBadRequest, "invalidRequest", "The value '"+behavior+"' of "+conflictBehavior+" is not valid.")
+			return nil, false, false
+		}
+	}
+	now := c.World.Now()
+	d := &c.Server.drives
+	d.made++
+	made = &item{id: "01" + derivedToken("item", t.owner, strconv.Itoa(d.made)), owner: t.owner, parent: parent.id, name: name, created: now, modified: now}
+	t.items = append(t.items, made)
+	return made, true, true
+}
+
+// folderFor finds the folder that the path of a new file is in, making what is
+// missing, and the file's name; or answers. The caller holds the lock.
+func (c *call) folderFor(t *tree) (parent *item, name string, ok bool) {
+	if parent = c.baseItem(t); parent == nil {
+		c.noItem()
+		return nil, "", false
+	}
+	parts := strings.Split(strings.Trim(c.path, "/"), "/")
+	for _, part := range parts {
+		if invalidName(part) {
+			c.badName()
+			return nil, "", false
+		}
+	}
+	for _, part := range parts[:len(parts)-1] {
+		next := t.child(parent.id, part)
+		if next == nil {
+			next, _, _ = c.place(t, parent, part, "fail", "")
+			next = t.replace(next, func(i *item) { i.folder = true })
+		}
+		if !next.folder {
+			c.refuse(http.StatusConflict, "nameAlreadyExists", "The specified item name already exists.")
+			return nil, "", false
+		}
+		parent = next
+	}
+	return parent, parts[len(parts)-1], true
+}
+
+func (c *call) updateItem() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	name := ""
+	for k, v := range body {
+		switch {
+		case k == "name":
+			name = str(v)
+		case strings.HasPrefix(k, "@odata."):
+		default:
+			c.refuse(http.StatusBadRequest, "invalidRequest", "The emulator changes the name of an item only, not '"+k+"'.")
+			return
+		}
+	}
+	if invalidName(name) {
+		c.badName()
+		return
+	}
+	c.onItem(true, func(t *tree, i *item) {
+		if i.parent == "" {
+			c.refuse(http.StatusBadRequest, "invalidRequest", "The root cannot be renamed.")
+			return
+		}
+		if other := t.child(i.parent, name); other != nil && other != i {
+			c.refuse(http.StatusConflict, "nameAlreadyExists", "The specified item name already exists.")
+			return
+		}
+		next := t.replace(i, func(i *item) { i.name, i.modified = name, c.World.Now() })
+		c.entity(c.itemContext(next), c.showItem(t.shown(next), nil))
+	})
+}
+
+func (c *call) deleteItem() {
+	if !c.noOptions() {
+		return
+	}
+	c.onItem(true, func(t *tree, i *item) {
+		if i.parent == "" {
+			c.refuse(http.StatusBadRequest, "invalidRequest", "The root cannot be deleted.")
+			return
+		}
+		gone := map[string]bool{i.id: true}
+		for grew := true; grew; {
+			grew = false
+			for _, o := range t.items {
+				if gone[o.parent] && !gone[o.id] {
+					gone[o.id], grew = true, true
+				}
+			}
+		}
+		t.items = slices.DeleteFunc(t.items, func(o *item) bool { return gone[o.id] })
+		c.noContent()
+	})
+}
+
+// behaviorOption reads the one query option that uploads have, or answers 400.
+func (c *call) behaviorOption() (string, bool) {
+	options, err := c.options()
+	if err != nil {
+		c.refuse(http.StatusBadRequest, "BadRequest", err.Error())
+		return "", false
+	}
+	behavior := ""
+	for _, o := range options {
+		if !strings.EqualFold(o.name, conflictBehavior) {
+			c.refuse(http.StatusBadRequest, "BadRequest", "The query option '"+o.sent+"' is not supported for this request.")
+			return "", false
+		}
+		behavior = o.value
+	}
+	return behavior, true
+}
+
+func (c *call) putContent() {
+	behavior, ok := c.behaviorOption()
+	if !ok {
+		return
+	}
+	u, ok := c.driveUser()
+	if !ok {
+		return
+	}
+	d := &c.Server.drives
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.tree(u.ID, c.World.Now())
+	if !c.byPath { // a file that is there already
+		i := c.findItem(t)
+		switch {
+		case i == nil:
+			c.noItem()
+		case i.folder:
+			c.refuse(http.StatusBadRequest, "invalidRequest", "A folder has no content.")
+		case !c.ifMatch(i.etag()):
+			c.modified()
+		default:
+			c.store(t, i, false, c.body, c.r.Header.Get("Content-Type"))
+		}
+		return
+	}
+	if old := c.findItem(t); c.r.Header.Get("If-Match") != "" && (old == nil || !c.ifMatch(old.etag())) {
+		c.modified()
+		return
+	}
+	if t.used()+len(c.body) > driveQuota {
+		c.overQuota()
+		return
+	}
+	parent, name, ok := c.folderFor(t)
+	if !ok {
+		return
+	}
+	if i, isNew, ok := c.place(t, parent, name, behavior, "replace"); ok {
+		c.store(t, i, isNew, c.body, c.r.Header.Get("Content-Type"))
+	}
+}
+
+func (c *call) overQuota() {
+	c.refuse(http.StatusInsufficientStorage, "quotaLimitReached", "Insufficient space available.")
+}
+
+// store gives an item its content and answers with it. The caller holds the
+// lock.
+func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string) {
+	if t.used()-len(i.content)+len(content) > driveQuota {
+		c.overQuota()
+		return
+	}
+	if byName := mime.TypeByExtension(path.Ext(i.name)); byName != "" || kind == "" {
+		kind = byName
+	}
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	next := t.replace(i, func(i *item) { i.content, i.kind, i.modified = content, kind, c.World.Now() })
+	c.w.Header().Set("ETag", next.etag())
+	if isNew {
+		c.created(c.itemContext(next), "/users/"+next.owner+"/drive/items/"+next.id, c.showItem(t.shown(next), nil))
+		return
+	}
+	c.entity(c.itemContext(next), c.showItem(t.shown(next), nil))
+}
+
+func (c *call) download() {
+	if !c.noOptions() {
+		return
+	}
+	c.onItem(false, func(t *tree, i *item) {
+		if i.folder {
+			c.refuse(http.StatusBadRequest, "notSupported", "A folder has no content.")
+			return
+		}
+		c.w.Header().Set("Location", c.downloadURL(i))
+		c.w.Header().Set("Content-Length", "0")
+		c.w.WriteHeader(http.StatusFound)
+	})
+}

@@ -1,0 +1,341 @@
+package graphsim
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// relations are the relations that can be expanded, by type.
+var relations = map[string][]string{
+	"user":             {"manager", "directReports", "memberOf", "transitiveMemberOf"},
+	"group":            {"members", "owners", "memberOf", "transitiveMembers", "transitiveMemberOf"},
+	"application":      {"owners"},
+	"servicePrincipal": {"appRoleAssignments"},
+}
+
+// related returns what a relation leads to. One object rather than many is
+// returned as single.
+func (c *call) related(v any, relation string) (many []any, single bool) {
+	switch v := v.(type) {
+	case *directory.User:
+		switch relation {
+		case "manager":
+			if m, ok := c.World.User(c.tenant(), v.Manager); ok && v.Manager != "" {
+				return []any{m}, true
+			}
+			return nil, true
+		case "directReports":
+			return c.reportsOf(v.ID), false
+		case "memberOf":
+			return append(c.groupsWith(v.ID), c.rolesOf(v)...), false
+		case "transitiveMemberOf":
+			return append(all(c.World.GroupsOf(c.tenant(), v.ID)), c.rolesOf(v)...), false
+		}
+	case *directory.Group:
+		switch relation {
+		case "members":
+			return c.resolve(v.Members), false
+		case "owners":
+			return c.resolve(v.Owners), false
+		case "memberOf":
+			return c.groupsWith(v.ID), false
+		case "transitiveMembers":
+			return c.within(v), false
+		case "transitiveMemberOf":
+			return all(c.World.GroupsOf(c.tenant(), v.ID)), false
+		}
+	case *directory.App:
+		return c.resolve(v.Owners), false
+	case principal:
+		return all(c.assignmentsOf(v.ID())), false
+	}
+	return nil, false
+}
+
+// expanded adds the relations that $expand asks for, or answers 403.
+func (c *call) expanded(o object, v any, q query) (object, bool) {
+	for _, e := range q.expand {
+		t := typeOf(v)
+		if row := "GET /" + strings.ToLower(t.set) + "/{id}/" + strings.ToLower(e.relation); !c.may(row) {
+			c.denied()
+			return nil, false
+		}
+		many, single := c.related(v, e.relation)
+		if single {
+			if len(many) == 1 {
+				o = append(o, member{e.relation, c.typed(many[0], e.selected)})
+			}
+			continue
+		}
+		shown := []object{}
+		for _, other := range many[:min(len(many), maxExpanded)] {
+			if a, ok := other.(assignment); ok {
+				shown = append(shown, assignmentType.show(a, nil))
+				continue
+			}
+			shown = append(shown, c.typed(other, e.selected))
+		}
+		o = append(o, member{e.relation, shown})
+	}
+	return o, true
+}
+
+// object finds a directory object of the tenant by its id.
+func (c *call) object(id string) (any, bool) {
+	if u, ok := c.World.User(c.tenant(), id); ok && strings.EqualFold(u.ID, id) {
+		return u, true
+	}
+	if g, ok := c.World.Group(c.tenant(), id); ok && strings.EqualFold(g.ID, id) {
+		return g, true
+	}
+	if p, ok := c.lookupPrincipal(id); ok && strings.EqualFold(p.ID(), id) {
+		return p, true
+	}
+	if a, ok := c.lookupApp(id); ok && strings.EqualFold(a.ObjectID, id) {
+		return a, true
+	}
+	for _, r := range c.roles() {
+		if strings.EqualFold(r.id(), id) {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
+// resolve finds directory objects, leaving out those that are gone.
+func (c *call) resolve(ids []string) []any {
+	var out []any
+	for _, id := range ids {
+		if v, ok := c.object(id); ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// relationQuery reads the options of a collection of several types, or of the
+// one that the path narrows it to.
+func (c *call) relationQuery() (query, bool) {
+	t := c.castType()
+	if t == nil {
+		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment 'microsoft.graph."+c.cast+"'.")
+		return query{}, false
+	}
+	if c.cast != "" && !(c.eventual() && strings.Contains(strings.ToLower(c.r.URL.RawQuery), "count=true")) {
+		c.refuse(http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported Query.")
+		return query{}, false
+	}
+	return c.query(t, collection)
+}
+
+func (c *call) castType() *entityType {
+	return map[string]*entityType{"": objectType, "user": userType, "group": groupType, "directoryrole": roleType, "serviceprincipal": principalType}[c.cast]
+}
+
+// objects answers with a collection of several types, or of the one that the
+// path narrows it to.
+func (c *call) objects(q query, rows []any) {
+	t := c.castType()
+	if t == objectType {
+		c.collect(q, objectType, "directoryObjects", rows, func(v any) object { return c.mixed(v, q.selected) })
+		return
+	}
+	rows = slices.DeleteFunc(rows, func(v any) bool { return typeOf(v) != t })
+	c.collect(q, t, t.set, rows, func(v any) object { return t.show(v, q.selected) })
+}
+
+// mixed shows an object of a collection of several types: with its type, and
+// with everything but its id hidden when the token may list the relation but
+// not read the type.
+func (c *call) mixed(v any, selected []string) object {
+	t := typeOf(v)
+	if c.may("GET /" + strings.ToLower(t.set)) {
+		return c.typed(v, selected)
+	}
+	o := t.show(v, selected)
+	for i := range o {
+		if o[i].name != "id" {
+			o[i].value = nil
+		}
+	}
+	return c.withType(o, t)
+}
+
+func (c *call) typed(v any, selected []string) object {
+	t := typeOf(v)
+	return c.withType(t.show(v, selected), t)
+}
+
+func (c *call) withType(o object, t *entityType) object {
+	if c.noMetadata() {
+		return o
+	}
+	return append(object{{"@odata.type", "#microsoft.graph." + t.name}}, o...)
+}
+
+func (c *call) directoryObject() {
+	q, ok := c.query(objectType, 0)
+	if !ok {
+		return
+	}
+	v, ok := c.object(c.arg(0))
+	if !ok {
+		c.notFound(c.arg(0))
+		return
+	}
+	c.entity("directoryObjects/$entity", c.typed(v, q.selected))
+}
+
+func (c *call) getByIDs() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	const most = 1000
+	ids, types := stringsIn(parameter(body, "ids")), stringsIn(parameter(body, "types"))
+	if n := len(ids); n == 0 || n > most {
+		c.invalid(fmt.Errorf("The parameter 'ids' must have 1 to %d ids.", most))
+		return
+	}
+	for i, name := range types {
+		if !contains([]string{"user", "group", "application", "servicePrincipal", "device", "directoryObject"}, name) {
+			c.invalid(fmt.Errorf("Invalid value specified for parameter 'types': '%s'.", name))
+			return
+		}
+		if strings.EqualFold(name, "directoryObject") {
+			types = nil
+			break
+		}
+		types[i] = strings.ToLower(name)
+	}
+	shown := []object{}
+	for _, v := range c.resolve(ids) {
+		if types == nil || slices.Contains(types, strings.ToLower(typeOf(v).name)) {
+			shown = append(shown, c.typed(v, nil))
+		}
+	}
+	c.entity("directoryObjects", object{{"value", shown}})
+}
+
+// deletedType is the type that a deleted item was of, and what it was.
+func deletedType(d directory.Deleted) (*entityType, any) {
+	switch d.Kind {
+	case directory.UserKind:
+		return userType, d.User
+	case directory.GroupKind:
+		return groupType, d.Group
+	}
+	return applicationType, d.App
+}
+
+// showDeleted shows a deleted item with the time of its deletion.
+func showDeleted(d directory.Deleted, selected []string) object {
+	t, v := deletedType(d)
+	if selected == nil && t.shown != nil {
+		selected = t.shown
+		if !slices.Contains(selected, "deletedDateTime") {
+			selected = append([]string{"deletedDateTime"}, selected...)
+		}
+	}
+	o := t.show(v, selected)
+	for i := range o {
+		if o[i].name == "deletedDateTime" {
+			o[i].value = date(d.At)
+		}
+	}
+	return o
+}
+
+func (c *call) deletedItems() {
+	t := map[string]*entityType{"user": userType, "group": groupType, "application": applicationType}[c.cast]
+	switch {
+	case c.cast == "":
+		c.refuse(http.StatusBadRequest, "Request_BadRequest", "The collection of all deleted items cannot be listed: add a type, such as microsoft.graph.user.")
+		return
+	case t == nil:
+		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment 'microsoft.graph."+c.cast+"'.")
+		return
+	case !c.may("GET /directory/deleteditems/" + c.cast):
+		c.denied()
+		return
+	}
+	shownAs := &entityType{name: t.name, set: t.set, bases: t.bases, shown: t.shown, strict: true, value: func(v any, name string) (any, bool) {
+		d := v.(directory.Deleted)
+		if name == "deletedDateTime" {
+			return date(d.At), true
+		}
+		_, was := deletedType(d)
+		return t.value(was, name)
+	}}
+	q, ok := c.query(shownAs, collection&^expandable)
+	if !ok {
+		return
+	}
+	var rows []any
+	for _, d := range c.World.DeletedItems(c.tenant()) {
+		if of, _ := deletedType(d); of == t {
+			rows = append(rows, d)
+		}
+	}
+	c.collect(q, shownAs, t.set, rows, func(v any) object { return showDeleted(v.(directory.Deleted), q.selected) })
+}
+
+// findDeleted looks a deleted item up, or answers 403 or 404.
+func (c *call) findDeleted(method string) (directory.Deleted, bool) {
+	for _, d := range c.World.DeletedItems(c.tenant()) {
+		if !strings.EqualFold(d.ID, c.arg(0)) {
+			continue
+		}
+		allowed := c.may(method + " /directory/deleteditems/" + d.Kind)
+		if method != http.MethodGet && c.token.delegated() && !administrator(map[string]string{directory.UserKind: userAdministrator,
+			directory.GroupKind: groupsAdministrator, directory.AppKind: applicationAdministrator}[d.Kind])(c) {
+			allowed = false
+		}
+		if !allowed {
+			c.denied()
+		}
+		return d, allowed
+	}
+	c.notFound(c.arg(0))
+	return directory.Deleted{}, false
+}
+
+func (c *call) deletedItem() {
+	d, ok := c.findDeleted(http.MethodGet)
+	if !ok || !c.noOptions() {
+		return
+	}
+	t, _ := deletedType(d)
+	c.entity("directoryObjects/$entity", c.withType(showDeleted(d, nil), t))
+}
+
+func (c *call) restore() {
+	d, ok := c.findDeleted(http.MethodPost)
+	if !ok || !c.noOptions() {
+		return
+	}
+	t, v := deletedType(d)
+	if _, err := c.World.Restore(c.tenant(), d.ID); err != nil {
+		if errors.Is(err, directory.ErrConflict) {
+			c.conflict(err, "userPrincipalName")
+			return
+		}
+		c.notFound(d.ID)
+		return
+	}
+	c.entity("directoryObjects/$entity", c.typed(v, t.shown))
+}
+
+func (c *call) purge() {
+	d, ok := c.findDeleted(http.MethodPost)
+	if !ok {
+		return
+	}
+	c.World.Purge(c.tenant(), d.ID)
+	c.noContent()
+}

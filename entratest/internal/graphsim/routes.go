@@ -1,0 +1,385 @@
+package graphsim
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+// route is an endpoint.
+type route struct {
+	method string
+	// pattern is the path below the version. {id} is any segment and becomes an
+	// argument; {person} is me or users/{id}, {drive} a drive by any of its
+	// names, {:path} a path in a drive, {cast} the name of a type or nothing.
+	pattern string
+	serve   func(*call)
+	// needs is the row of the tables of permissions, such as "GET /users/{id}";
+	// empty is the method and the pattern.
+	needs string
+	// right says whether the signed-in user may do it; nil if every member of
+	// the tenant may. Apps have all rights that their permissions name.
+	right func(*call) bool
+	// person is set for paths that begin with a user.
+	person bool
+	face   workload
+}
+
+// workload is the service behind an endpoint: each has its own words for no.
+type workload int
+
+const (
+	directoryWork workload = iota
+	mailWork
+	driveWork
+)
+
+// open marks endpoints that need no permission of their own.
+const open = "-"
+
+// routes returns all endpoints. They are a function's because one of them, the
+// batch, leads to all others.
+func routes() []route {
+	return []route{
+		{method: "POST", pattern: "/$batch", serve: (*call).batch, needs: open},
+
+		{method: "GET", pattern: "/users", serve: (*call).users},
+		{method: "POST", pattern: "/users", serve: (*call).createUser, right: administrator(userAdministrator)},
+		{method: "GET", pattern: "/users/$count", serve: (*call).countUsers, needs: "GET /users"},
+		{method: "GET", pattern: "/users/delta", serve: (*call).usersDelta},
+		{method: "GET", pattern: "/{person}", serve: (*call).user},
+		{method: "PATCH", pattern: "/{person}", serve: (*call).updateUser, right: orSelf(administrator(userAdministrator))},
+		{method: "DELETE", pattern: "/users/{id}", serve: (*call).deleteUser, right: administrator(userAdministrator)},
+		{method: "GET", pattern: "/{person}/memberOf/{cast}", serve: (*call).memberOf, needs: "GET /users/{id}/memberof"},
+		{method: "GET", pattern: "/{person}/transitiveMemberOf/{cast}", serve: (*call).transitiveMemberOf, needs: "GET /users/{id}/transitivememberof"},
+		{method: "GET", pattern: "/{person}/memberOf/$count", serve: (*call).memberOf, needs: "GET /users/{id}/memberof"},
+		{method: "GET", pattern: "/{person}/transitiveMemberOf/$count", serve: (*call).transitiveMemberOf, needs: "GET /users/{id}/transitivememberof"},
+		{method: "GET", pattern: "/{person}/manager", serve: (*call).manager},
+		{method: "PUT", pattern: "/{person}/manager/$ref", serve: (*call).setManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
+		{method: "DELETE", pattern: "/{person}/manager/$ref", serve: (*call).removeManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
+		{method: "GET", pattern: "/{person}/directReports", serve: (*call).directReports},
+		{method: "POST", pattern: "/{person}/getMemberGroups", serve: (*call).getMemberGroups},
+		{method: "POST", pattern: "/{person}/checkMemberGroups", serve: (*call).checkMemberGroups},
+		{method: "POST", pattern: "/{person}/revokeSignInSessions", serve: (*call).revokeSignInSessions, right: orSelf(administrator(userAdministrator))},
+		{method: "GET", pattern: "/{person}/appRoleAssignments", serve: (*call).userAssignments},
+		{method: "POST", pattern: "/{person}/appRoleAssignments", serve: (*call).assignToUser, right: administrator(applicationAdministrator, cloudApplicationAdministrator)},
+		{method: "GET", pattern: "/{person}/oauth2PermissionGrants", serve: (*call).userGrants},
+
+		{method: "GET", pattern: "/groups", serve: (*call).groups},
+		{method: "POST", pattern: "/groups", serve: (*call).createGroup},
+		{method: "GET", pattern: "/groups/$count", serve: (*call).groups, needs: "GET /groups"},
+		{method: "GET", pattern: "/groups/delta", serve: (*call).groupsDelta},
+		{method: "GET", pattern: "/groups/{id}", serve: (*call).group},
+		{method: "PATCH", pattern: "/groups/{id}", serve: (*call).updateGroup, right: groupKeeper},
+		{method: "DELETE", pattern: "/groups/{id}", serve: (*call).deleteGroup, right: groupKeeper},
+		{method: "GET", pattern: "/groups/{id}/members/{cast}", serve: (*call).members, needs: "GET /groups/{id}/members"},
+		{method: "GET", pattern: "/groups/{id}/members/$count", serve: (*call).members, needs: "GET /groups/{id}/members"},
+		{method: "GET", pattern: "/groups/{id}/members/$ref", serve: (*call).memberRefs, needs: "GET /groups/{id}/members"},
+		{method: "POST", pattern: "/groups/{id}/members/$ref", serve: (*call).addMember, needs: "POST /groups/{id}/members", right: groupKeeper},
+		{method: "DELETE", pattern: "/groups/{id}/members/{id}/$ref", serve: (*call).removeMember, needs: "DELETE /groups/{id}/members", right: groupKeeper},
+		{method: "GET", pattern: "/groups/{id}/transitiveMembers/{cast}", serve: (*call).transitiveMembers, needs: "GET /groups/{id}/transitivemembers"},
+		{method: "GET", pattern: "/groups/{id}/transitiveMembers/$count", serve: (*call).transitiveMembers, needs: "GET /groups/{id}/transitivemembers"},
+		{method: "GET", pattern: "/groups/{id}/memberOf/{cast}", serve: (*call).groupMemberOf, needs: "GET /groups/{id}/memberof"},
+		{method: "GET", pattern: "/groups/{id}/transitiveMemberOf/{cast}", serve: (*call).groupTransitiveMemberOf, needs: "GET /groups/{id}/transitivememberof"},
+		{method: "GET", pattern: "/groups/{id}/owners/{cast}", serve: (*call).owners, needs: "GET /groups/{id}/owners"},
+		{method: "POST", pattern: "/groups/{id}/owners/$ref", serve: (*call).addOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
+		{method: "DELETE", pattern: "/groups/{id}/owners/{id}/$ref", serve: (*call).removeOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
+		{method: "POST", pattern: "/groups/{id}/getMemberGroups", serve: (*call).groupGetMemberGroups},
+		{method: "POST", pattern: "/groups/{id}/checkMemberGroups", serve: (*call).groupCheckMemberGroups, needs: "POST /groups/{id}/getmembergroups"},
+		{method: "GET", pattern: "/groups/{id}/appRoleAssignments", serve: (*call).groupAssignments},
+
+		{method: "GET", pattern: "/applications", serve: (*call).applications},
+		{method: "GET", pattern: "/applications/$count", serve: (*call).applications, needs: "GET /applications"},
+		{method: "POST", pattern: "/applications", serve: (*call).createApplication},
+		{method: "GET", pattern: "/applications/{id}", serve: (*call).application},
+		{method: "PATCH", pattern: "/applications/{id}", serve: (*call).updateApplication, right: appKeeper},
+		{method: "DELETE", pattern: "/applications/{id}", serve: (*call).deleteApplication, right: appKeeper},
+		{method: "POST", pattern: "/applications/{id}/addPassword", serve: (*call).addPassword, right: appKeeper},
+		{method: "POST", pattern: "/applications/{id}/removePassword", serve: (*call).removePassword, right: appKeeper},
+		{method: "GET", pattern: "/applications/{id}/owners", serve: (*call).applicationOwners},
+		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).federatedCredentials},
+		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper},
+		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).federatedCredential, needs: "GET /applications/{id}/federatedidentitycredentials"},
+		{method: "PATCH", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).updateFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper},
+		{method: "DELETE", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).removeFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper},
+
+		{method: "GET", pattern: "/servicePrincipals", serve: (*call).principals},
+		{method: "GET", pattern: "/servicePrincipals/$count", serve: (*call).principals, needs: "GET /serviceprincipals"},
+		{method: "POST", pattern: "/servicePrincipals", serve: (*call).createPrincipal, right: appAdministrator},
+		{method: "GET", pattern: "/servicePrincipals/{id}", serve: (*call).principal},
+		{method: "PATCH", pattern: "/servicePrincipals/{id}", serve: (*call).updatePrincipal, right: appAdministrator},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}", serve: (*call).deletePrincipal, needs: "PATCH /serviceprincipals/{id}", right: appAdministrator},
+		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).principalAssignments},
+		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).assignRole, right: administrator(privilegedRoleAdministrator)},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignments/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
+		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignedTo},
+		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignRole, needs: "POST /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignedTo/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
+		{method: "GET", pattern: "/servicePrincipals/{id}/oauth2PermissionGrants", serve: (*call).principalGrants},
+
+		{method: "GET", pattern: "/oauth2PermissionGrants", serve: (*call).grants},
+		{method: "POST", pattern: "/oauth2PermissionGrants", serve: (*call).createGrant, right: appAdministrator},
+		{method: "GET", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).grant, needs: "GET /oauth2permissiongrants"},
+		{method: "PATCH", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).updateGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator},
+		{method: "DELETE", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).deleteGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator},
+
+		{method: "GET", pattern: "/organization", serve: (*call).organizations},
+		{method: "GET", pattern: "/organization/{id}", serve: (*call).organization},
+		{method: "GET", pattern: "/domains", serve: (*call).domains},
+		{method: "GET", pattern: "/directoryRoles", serve: (*call).directoryRoles},
+		{method: "GET", pattern: "/directoryRoles/{id}", serve: (*call).directoryRole, needs: "GET /directoryroles"},
+		{method: "GET", pattern: "/directoryRoles/{id}/members/{cast}", serve: (*call).roleMembers, needs: "GET /directoryroles/{id}/members"},
+		{method: "POST", pattern: "/directoryRoles/{id}/members/$ref", serve: (*call).addRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator)},
+		{method: "DELETE", pattern: "/directoryRoles/{id}/members/{id}/$ref", serve: (*call).removeRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator)},
+		{method: "GET", pattern: "/directoryRoleTemplates", serve: (*call).roleTemplates},
+		{method: "POST", pattern: "/directoryObjects/getByIds", serve: (*call).getByIDs},
+		{method: "GET", pattern: "/directoryObjects/{id}", serve: (*call).directoryObject},
+
+		// What kind of object it is decides about the permission.
+		{method: "GET", pattern: "/directory/deletedItems/{cast}", serve: (*call).deletedItems, needs: open},
+		{method: "GET", pattern: "/directory/deletedItems/{id}", serve: (*call).deletedItem, needs: open},
+		{method: "POST", pattern: "/directory/deletedItems/{id}/restore", serve: (*call).restore, needs: open},
+		{method: "DELETE", pattern: "/directory/deletedItems/{id}", serve: (*call).purge, needs: open},
+
+		{method: "GET", pattern: "/{person}/messages", serve: (*call).messages, face: mailWork},
+		{method: "POST", pattern: "/{person}/messages", serve: (*call).createMessage, face: mailWork},
+		{method: "GET", pattern: "/{person}/messages/$count", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/messages/{id}", serve: (*call).message, needs: "GET /users/{id}/messages/{id}", face: mailWork},
+		{method: "PATCH", pattern: "/{person}/messages/{id}", serve: (*call).updateMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "DELETE", pattern: "/{person}/messages/{id}", serve: (*call).deleteMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/messages/{id}/$value", serve: (*call).messageMIME, needs: "GET /users/{id}/messages/{id}", face: mailWork},
+		{method: "POST", pattern: "/{person}/messages/{id}/send", serve: (*call).sendDraft, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "POST", pattern: "/{person}/sendMail", serve: (*call).sendMail, face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders", serve: (*call).mailFolders, face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders/{id}", serve: (*call).mailFolder, needs: "GET /users/{id}/mailfolders", face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders/{id}/messages", serve: (*call).folderMessages, needs: "GET /users/{id}/messages", face: mailWork},
+
+		{method: "GET", pattern: "/{person}/photo", serve: (*call).photo},
+		{method: "GET", pattern: "/{person}/photo/$value", serve: (*call).photoValue, needs: "GET /users/{id}/photo"},
+		{method: "PUT", pattern: "/{person}/photo/$value", serve: (*call).setPhoto, needs: "PUT /users/{id}/photo", right: orSelf(administrator(userAdministrator))},
+		{method: "PATCH", pattern: "/{person}/photo/$value", serve: (*call).setPhoto, needs: "PUT /users/{id}/photo", right: orSelf(administrator(userAdministrator))},
+		{method: "GET", pattern: "/{person}/photos", serve: (*call).photos, needs: "GET /users/{id}/photo"},
+		{method: "GET", pattern: "/{person}/photos/{id}", serve: (*call).photo, needs: "GET /users/{id}/photo"},
+		{method: "GET", pattern: "/{person}/photos/{id}/$value", serve: (*call).photoValue, needs: "GET /users/{id}/photo"},
+
+		{method: "GET", pattern: "/{drive}", serve: (*call).drive, needs: "GET /users/{id}/drive", face: driveWork},
+		{method: "GET", pattern: "/{drive}/{item}", serve: (*call).driveItem, needs: "GET /users/{id}/driveitems", face: driveWork},
+		{method: "PATCH", pattern: "/{drive}/{item}", serve: (*call).updateItem, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "DELETE", pattern: "/{drive}/{item}", serve: (*call).deleteItem, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "GET", pattern: "/{drive}/{item}/children", serve: (*call).children, needs: "GET /users/{id}/driveitems", face: driveWork},
+		{method: "POST", pattern: "/{drive}/{item}/children", serve: (*call).createFolder, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "GET", pattern: "/{drive}/{item}/content", serve: (*call).download, needs: "GET /users/{id}/driveitems", face: driveWork},
+		{method: "PUT", pattern: "/{drive}/{item}/content", serve: (*call).putContent, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "POST", pattern: "/{drive}/{item}/createUploadSession", serve: (*call).createUploadSession, needs: "PUT /users/{id}/drive", face: driveWork},
+	}
+}
+
+// spellings are what stands for a placeholder of a pattern.
+var spellings = map[string][]string{
+	"{person}": {"me", "users/{id}"},
+	"{drive}":  {"me/drive", "users/{id}/drive", "drives/{id}"},
+	"{item}":   {"root", "items/{id}", "root/{:path}", "items/{id}/{:path}"},
+	"{cast}":   {"", "{cast}"},
+}
+
+// node is a segment in the tree of all patterns.
+type node struct {
+	next    map[string]*node
+	methods map[string]*route
+}
+
+var (
+	treeOnce sync.Once
+	theTree  *node
+)
+
+// routeTree is the tree of all patterns, grown once.
+func routeTree() *node {
+	treeOnce.Do(func() { theTree = grow(routes()) })
+	return theTree
+}
+
+func grow(all []route) *node {
+	root := &node{}
+	for i := range all {
+		r := &all[i]
+		r.person = strings.HasPrefix(r.pattern, "/{person}") || strings.HasPrefix(r.pattern, "/users/{id}") || strings.HasPrefix(r.pattern, "/{drive}")
+		if r.needs == "" {
+			r.needs = r.method + " " + strings.ToLower(strings.Replace(r.pattern, "{person}", "users/{id}", 1))
+		}
+		patterns := []string{strings.TrimPrefix(r.pattern, "/")}
+		for mark, written := range spellings {
+			var more []string
+			for _, p := range patterns {
+				if !strings.Contains(p, mark) {
+					more = append(more, p)
+					continue
+				}
+				for _, w := range written {
+					more = append(more, strings.TrimSuffix(strings.Replace(p, mark, w, 1), "/"))
+				}
+			}
+			patterns = more
+		}
+		for _, p := range patterns {
+			at := root
+			for segment := range strings.SplitSeq(p, "/") {
+				segment = strings.ToLower(segment)
+				if at.next == nil {
+					at.next = map[string]*node{}
+				}
+				if at.next[segment] == nil {
+					at.next[segment] = &node{}
+				}
+				at = at.next[segment]
+			}
+			if at.methods == nil {
+				at.methods = map[string]*route{}
+			}
+			if at.methods[r.method] != nil && at.methods[r.method] != r {
+				panic("graphsim: two routes for " + r.method + " " + p)
+			}
+			at.methods[r.method] = r
+		}
+	}
+	return root
+}
+
+// route finds the endpoint of a path below the version and serves the call.
+func (c *call) route(path []string) {
+	at, unknown := routeTree(), -1
+	var known *entityType // the type of what the path has come to, if it is one that has relations
+	for i, segment := range path {
+		next := c.step(at, segment)
+		if next == nil {
+			unknown = i
+			break
+		}
+		at = next
+		switch strings.ToLower(path[0]) {
+		case "me", "users":
+			known = userType
+		case "groups":
+			known = groupType
+		case "applications":
+			known = applicationType
+		case "serviceprincipals":
+			known = principalType
+		case "organization":
+			known = organizationType
+		}
+	}
+	if len(path) > 0 && strings.EqualFold(path[0], "me") {
+		if !c.token.delegated() {
+			c.refuse(http.StatusBadRequest, "BadRequest", "/me request is only valid with delegated authentication flow.")
+			return
+		}
+		c.args = append([]string{c.token.text("oid")}, c.args...)
+		c.me = true
+	}
+	if len(path) > 0 && strings.EqualFold(path[0], "drives") && len(c.args) > 0 {
+		owner, ok := driveOwner(c.args[0])
+		if !ok {
+			c.refuse(http.StatusNotFound, "itemNotFound", "The resource could not be found.")
+			return
+		}
+		c.args[0] = owner
+	}
+	if unknown < 0 && at.methods == nil {
+		unknown = len(path)
+	}
+	if unknown >= 0 {
+		segment := strings.Join(path[min(unknown, len(path)):min(unknown+1, len(path))], "")
+		if exists(unknown, segment, known) {
+			c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator's Graph has no '"+segment+"' here.")
+			return
+		}
+		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+segment+"'.")
+		return
+	}
+	r := at.methods[c.r.Method]
+	if r == nil {
+		allowed := make([]string, 0, len(at.methods))
+		for m := range at.methods {
+			allowed = append(allowed, m)
+		}
+		slices.Sort(allowed)
+		c.w.Header().Set("Allow", strings.Join(allowed, ", "))
+		c.refuse(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
+		return
+	}
+	c.at = r
+	switch {
+	case !c.allowed():
+		c.denied()
+	case !c.throttled(path):
+		r.serve(c)
+	}
+}
+
+// step goes from a node to the one of a segment.
+func (c *call) step(at *node, segment string) *node {
+	name := strings.ToLower(segment)
+	if next, ok := at.next[name]; ok && name[0] != '{' {
+		if name == "$count" {
+			c.segmentCount = true
+		}
+		return next
+	}
+	if cast, qualified := strings.CutPrefix(name, "microsoft.graph."); qualified {
+		if next, ok := at.next[cast]; ok { // a function by its full name
+			return next
+		}
+		if next, ok := at.next["{cast}"]; ok {
+			c.cast = cast
+			return next
+		}
+		return nil
+	}
+	if path, ok := strings.CutPrefix(segment, ":"); ok {
+		c.path, c.byPath = path, true
+		return at.next["{:path}"]
+	}
+	next, ok := at.next["{id}"]
+	if !ok || strings.HasPrefix(name, "$") {
+		return nil
+	}
+	c.args = append(c.args, segment)
+	return next
+}
+
+// arg is the i-th {id} of the path. For /me the user is the first.
+func (c *call) arg(i int) string { return c.args[i] }
+
+// administrator is the right of those who have one of some roles, or the one
+// that includes all others.
+func administrator(roles ...string) func(*call) bool {
+	return func(c *call) bool {
+		u, ok := c.World.User(c.tenant(), c.token.text("oid"))
+		return ok && slices.ContainsFunc(u.Roles, func(r string) bool {
+			return r == directory.GlobalAdministrator || slices.Contains(roles, r)
+		})
+	}
+}
+
+var appAdministrator = administrator(applicationAdministrator, cloudApplicationAdministrator)
+
+// orSelf is a right that everybody has on the own record.
+func orSelf(right func(*call) bool) func(*call) bool {
+	return func(c *call) bool { return c.self(c.arg(0)) || right(c) }
+}
+
+// groupKeeper is the right of a group's owners and of administrators.
+func groupKeeper(c *call) bool {
+	g, ok := c.World.Group(c.tenant(), c.arg(0))
+	return ok && slices.Contains(g.Owners, c.token.text("oid")) || administrator(userAdministrator, groupsAdministrator)(c)
+}
+
+// appKeeper is the right of an app's owners and of administrators.
+func appKeeper(c *call) bool {
+	a, ok := c.lookupApp(c.arg(0))
+	return ok && slices.Contains(a.Owners, c.token.text("oid")) || appAdministrator(c)
+}

@@ -1,0 +1,217 @@
+package graphsim
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+func (c *call) organizations() {
+	q, ok := c.query(organizationType, pageable)
+	if !ok {
+		return
+	}
+	t, _ := c.World.Tenant(c.tenant())
+	c.collect(q, organizationType, "organization", []any{t}, func(v any) object { return organizationType.show(v, q.selected) })
+}
+
+func (c *call) organization() {
+	q, ok := c.query(organizationType, 0)
+	if !ok {
+		return
+	}
+	if !strings.EqualFold(c.arg(0), c.tenant()) {
+		c.notFound(c.arg(0))
+		return
+	}
+	t, _ := c.World.Tenant(c.tenant())
+	c.entity("organization"+q.columns()+"/$entity", organizationType.show(t, q.selected))
+}
+
+func (c *call) domains() {
+	q, ok := c.query(domainType, pageable)
+	if !ok {
+		return
+	}
+	t, _ := c.World.Tenant(c.tenant())
+	var rows []any
+	for i, name := range t.Domains {
+		rows = append(rows, domain{name, i == 0})
+	}
+	c.collect(q, domainType, "domains", rows, func(v any) object { return domainType.show(v, q.selected) })
+}
+
+// roles are the directory roles of the tenant: the one that there always is,
+// and those that somebody has.
+func (c *call) roles() []directoryRole {
+	templates := []string{directory.GlobalAdministrator}
+	for _, u := range c.World.Users(c.tenant()) {
+		for _, template := range u.Roles {
+			if !slices.Contains(templates, template) {
+				templates = append(templates, template)
+			}
+		}
+	}
+	var roles []directoryRole
+	for _, template := range templates {
+		roles = append(roles, directoryRole{c.tenant(), template})
+	}
+	return roles
+}
+
+func (c *call) directoryRoles() {
+	q, ok := c.query(roleType, 0)
+	if !ok {
+		return
+	}
+	q.top = 0 // all at once, as the real service does
+	c.collect(q, roleType, "directoryRoles", all(c.roles()), func(v any) object { return roleType.show(v, q.selected) })
+}
+
+// findRole looks a directory role up by its id, or by its template as
+// directoryRoles(roleTemplateId='…'), or answers 404.
+func (c *call) findRole(key string) (directoryRole, bool) {
+	template, byTemplate := alternateKey(key, "roleTemplateId")
+	for _, r := range c.roles() {
+		if !byTemplate && strings.EqualFold(r.id(), key) || byTemplate && strings.EqualFold(r.template, template) {
+			return r, true
+		}
+	}
+	c.notFound(key)
+	return directoryRole{}, false
+}
+
+// alternateKey reads a key of the form name='value'.
+func alternateKey(key, name string) (value string, ok bool) {
+	got, value, ok := strings.Cut(key, "=")
+	if !ok || !strings.EqualFold(strings.TrimSpace(got), name) {
+		return "", false
+	}
+	return strings.Trim(strings.TrimSpace(value), "'"), true
+}
+
+func (c *call) directoryRole() {
+	q, ok := c.query(roleType, 0)
+	if !ok {
+		return
+	}
+	if r, ok := c.findRole(c.arg(0)); ok {
+		c.entity("directoryRoles"+q.columns()+"/$entity", roleType.show(r, q.selected))
+	}
+}
+
+func (c *call) roleMembers() {
+	q, ok := c.query(objectType, 0)
+	if !ok {
+		return
+	}
+	r, ok := c.findRole(c.arg(0))
+	if !ok {
+		return
+	}
+	var members []any
+	for _, u := range c.World.Users(c.tenant()) {
+		if slices.Contains(u.Roles, r.template) {
+			members = append(members, u)
+		}
+	}
+	q.top = 0
+	c.objects(q, members)
+}
+
+func (c *call) addRoleMember() {
+	id, ok := c.reference()
+	if !ok {
+		return
+	}
+	r, ok := c.findRole(c.arg(0))
+	if !ok {
+		return
+	}
+	u, ok := c.findUser(id)
+	if !ok {
+		return
+	}
+	err := c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error {
+		u.Roles = slices.Clone(u.Roles)
+		return refer(&u.Roles, r.template, "members", "")
+	})
+	if !c.conflict(err, "members") {
+		c.noContent()
+	}
+}
+
+func (c *call) removeRoleMember() {
+	r, ok := c.findRole(c.arg(0))
+	if !ok {
+		return
+	}
+	err := c.World.UpdateUser(c.tenant(), c.arg(1), func(u *directory.User) error {
+		if !slices.Contains(u.Roles, r.template) {
+			return directory.ErrNotFound
+		}
+		u.Roles = slices.DeleteFunc(slices.Clone(u.Roles), func(t string) bool { return t == r.template })
+		return nil
+	})
+	if errors.Is(err, directory.ErrNotFound) {
+		c.notFound(c.arg(1))
+		return
+	}
+	if !c.conflict(err, "members") {
+		c.noContent()
+	}
+}
+
+func (c *call) roleTemplates() {
+	q, ok := c.query(roleTemplateType, 0)
+	if !ok {
+		return
+	}
+	var rows []any
+	for template := range roleNames {
+		rows = append(rows, directoryRole{c.tenant(), template})
+	}
+	slices.SortFunc(rows, func(a, b any) int {
+		return strings.Compare(roleNames[a.(directoryRole).template], roleNames[b.(directoryRole).template])
+	})
+	q.top = 0
+	c.collect(q, roleTemplateType, "directoryRoleTemplates", rows, func(v any) object { return roleTemplateType.show(v, q.selected) })
+}
+
+// oidc is OpenID Connect's userinfo, which Entra leaves to Graph.
+func (c *call) oidc(path []string) {
+	switch {
+	case len(path) != 1 || !strings.EqualFold(path[0], "userinfo"):
+		if c.authorize() {
+			c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+strings.Join(path[:min(1, len(path))], "")+"'.")
+		}
+		return
+	case !c.authorize():
+		return
+	case c.r.Method != http.MethodGet && c.r.Method != http.MethodPost:
+		c.w.Header().Set("Allow", "GET, POST")
+		c.refuse(http.StatusMethodNotAllowed, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
+		return
+	case !c.token.delegated():
+		c.refuse(http.StatusBadRequest, "BadRequest", "/oidc/userinfo request is only valid with delegated authentication flow.")
+		return
+	case !slices.Contains(c.token.permissions(), "openid"):
+		c.denied()
+		return
+	}
+	u, ok := c.findUser(c.token.text("oid"))
+	if !ok {
+		return
+	}
+	// The same person has the same subject here as in the ID token only when
+	// the token says so: subjects are pairwise.
+	o := object{{"sub", c.token.text("sub")}, {"name", u.DisplayName}, {"family_name", u.Surname}, {"given_name", u.GivenName},
+		{"picture", c.origin() + "/v1.0/me/photo/$value"}}
+	if u.Mail != "" && slices.Contains(c.token.permissions(), "email") {
+		o = append(o, member{"email", u.Mail})
+	}
+	c.send(http.StatusOK, "application/json; charset=utf-8", o)
+}

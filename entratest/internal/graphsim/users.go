@@ -1,0 +1,439 @@
+package graphsim
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
+)
+
+func (c *call) tenant() string { return c.token.text("tid") }
+
+// all makes a collection of anything.
+func all[T any](list []T) []any {
+	out := make([]any, len(list))
+	for i, v := range list {
+		out[i] = v
+	}
+	return out
+}
+
+func (c *call) users() {
+	q, ok := c.query(userType, collection)
+	if !ok {
+		return
+	}
+	people := c.World.People(c.tenant())
+	if people.Crowd != nil {
+		c.crowd(q, people)
+		return
+	}
+	c.collect(q, userType, "users", all(people.Kept), func(v any) object { return userType.show(v, q.selected) })
+}
+
+func (c *call) countUsers() {
+	c.segmentCount = true
+	c.users()
+}
+
+// user answers with the user named in the path, or the signed-in one.
+func (c *call) user() {
+	q, ok := c.query(userType, expandable)
+	if !ok {
+		return
+	}
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	if o, ok := c.expanded(userType.show(u, q.selected), u, q); ok {
+		c.entity("users"+q.columns()+"/$entity", o)
+	}
+}
+
+// self says whether name is the signed-in user's.
+func (c *call) self(name string) bool {
+	if !c.token.delegated() {
+		return false
+	}
+	if strings.EqualFold(name, c.token.text("oid")) {
+		return true
+	}
+	u, ok := c.World.User(c.tenant(), name)
+	return ok && u.ID == c.token.text("oid")
+}
+
+// findUser looks a user up, or answers 404.
+func (c *call) findUser(name string) (*directory.User, bool) {
+	u, ok := c.World.User(c.tenant(), name)
+	if !ok {
+		c.notFound(name)
+	}
+	return u, ok
+}
+
+func (c *call) notFound(name string) {
+	c.refuse(http.StatusNotFound, "Request_ResourceNotFound",
+		"Resource '"+name+"' does not exist or one of its queried reference-property objects are not present.")
+}
+
+// userReadOnly are the properties of a user that somebody else keeps.
+var userReadOnly = []string{"id", "createdDateTime", "deletedDateTime", "proxyAddresses", "signInSessionsValidFromDateTime", "onPremisesSyncEnabled",
+	"onPremisesLastSyncDateTime", "onPremisesSamAccountName", "onPremisesDomainName", "onPremisesSecurityIdentifier", "onPremisesUserPrincipalName",
+	"onPremisesDistinguishedName", "provisionedPlans", "assignedPlans", "assignedLicenses", "licenseAssignmentStates", "lastPasswordChangeDateTime",
+	"securityIdentifier", "imAddresses", "isResourceAccount", "legalAgeGroupClassification", "identities", "creationType", "signInActivity"}
+
+func (c *call) createUser() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, userType, userReadOnly)
+	if !ok || !c.require(fields, userType, "accountEnabled", "displayName", "mailNickname", "passwordProfile", "userPrincipalName") {
+		return
+	}
+	u := &directory.User{ID: c.World.NewID("user"), Tenant: c.tenant(), Created: c.World.Now(), More: map[string]any{}}
+	if err := c.setUser(u, fields); err != nil {
+		c.invalid(err)
+		return
+	}
+	if u.Password == "" {
+		c.invalid(errors.New("A value is required for property 'password' of resource 'PasswordProfile'."))
+		return
+	}
+	if c.conflict(c.World.CreateUser(u), "userPrincipalName") {
+		return
+	}
+	c.created("users/$entity", "/users/"+u.ID, userType.show(u, nil))
+}
+
+func (c *call) invalid(err error) { c.refuse(http.StatusBadRequest, "Request_BadRequest", err.Error()) }
+
+// noOptions answers 400 if there are query options: a write has none.
+func (c *call) noOptions() bool {
+	options, err := c.options()
+	if err != nil {
+		c.refuse(http.StatusBadRequest, "BadRequest", err.Error())
+		return false
+	}
+	if len(options) > 0 {
+		c.refuse(http.StatusBadRequest, "BadRequest", "The query option '"+options[0].sent+"' is not supported for this request.")
+		return false
+	}
+	return true
+}
+
+// conflict answers what the directory says to a name that is taken, and says
+// whether it has answered.
+func (c *call) conflict(err error, property string) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, directory.ErrConflict):
+		message := "Another object with the same value for property " + property + " already exists."
+		body := c.errorBody("Request_BadRequest", message)
+		inner := body[0].value.(object)
+		body[0].value = append(object{inner[0], inner[1], {"details", []object{{{"code", "ObjectConflict"}, {"message", message}, {"target", property}}}}}, inner[2:]...)
+		c.send(http.StatusBadRequest, "application/json", body)
+	case errors.Is(err, directory.ErrNotFound):
+		c.notFound(c.arg(0))
+	default:
+		c.invalid(err)
+	}
+	return true
+}
+
+// setUser fills a user from the fields of a body.
+func (c *call) setUser(u *directory.User, fields []field) error {
+	for _, f := range fields {
+		s := str(f.value)
+		switch f.name {
+		case "accountEnabled":
+			on, ok := f.value.(bool)
+			if !ok {
+				return fmt.Errorf("Invalid value specified for property 'accountEnabled' of resource 'User'.")
+			}
+			u.Disabled = !on
+		case "displayName":
+			if s == "" {
+				return fmt.Errorf("Invalid value specified for property 'displayName' of resource 'User'.")
+			}
+			u.DisplayName = s
+		case "givenName":
+			u.GivenName = s
+		case "surname":
+			u.Surname = s
+		case "mail":
+			u.Mail = s
+		case "jobTitle":
+			u.JobTitle = s
+		case "department":
+			u.Department = s
+		case "officeLocation":
+			u.Office = s
+		case "preferredLanguage":
+			u.PreferredLanguage = s
+		case "mobilePhone":
+			u.MobilePhone = s
+		case "businessPhones":
+			u.BusinessPhones = stringsIn(f.value)
+			if len(u.BusinessPhones) > 1 {
+				return fmt.Errorf("Invalid value specified for property 'businessPhones' of resource 'User'.")
+			}
+		case "userType":
+			if s != "" && s != "Member" && s != "Guest" {
+				return fmt.Errorf("Invalid value specified for property 'userType' of resource 'User'.")
+			}
+			u.Guest = s == "Guest"
+		case "userPrincipalName":
+			name, domain, _ := strings.Cut(s, "@")
+			t, ok := c.World.Tenant(domain)
+			if name == "" || strings.ContainsAny(s, " /?\\") || strings.Contains(domain, "@") {
+				return fmt.Errorf("Property userPrincipalName is invalid.")
+			}
+			if !ok || t.ID != c.tenant() {
+				return fmt.Errorf("The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization.")
+			}
+			u.UPN = s
+		case "passwordProfile":
+			password := str(inside(f.value, "password"))
+			if len(password) < 8 {
+				return fmt.Errorf("The specified password does not comply with password complexity requirements. Please provide a different password.")
+			}
+			u.Password = password
+			u.PasswordExpired, _ = inside(f.value, "forceChangePasswordNextSignIn").(bool)
+		default:
+			if u.More == nil {
+				u.More = map[string]any{}
+			}
+			u.More[f.name] = f.value
+		}
+	}
+	return nil
+}
+
+// ownToChange are the properties that users may change of themselves.
+var ownToChange = []string{"aboutMe", "birthday", "businessPhones", "city", "country", "displayName", "givenName", "interests", "jobTitle", "mobilePhone", "mySite",
+	"officeLocation", "passwordProfile", "pastProjects", "postalCode", "preferredLanguage", "preferredName", "responsibilities", "schools", "skills",
+	"state", "streetAddress", "surname", "usageLocation"}
+
+func (c *call) updateUser() {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	fields, ok := c.fields(body, userType, userReadOnly)
+	if !ok {
+		return
+	}
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	if c.token.delegated() && !administrator(userAdministrator)(c) && slices.ContainsFunc(fields, func(f field) bool { return !slices.Contains(ownToChange, f.name) }) {
+		c.denied()
+		return
+	}
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return c.setUser(u, fields) }), "userPrincipalName") {
+		c.noContent()
+	}
+}
+
+func (c *call) deleteUser() {
+	u, ok := c.findUser(c.arg(0))
+	if !ok || !c.noOptions() {
+		return
+	}
+	c.World.DeleteUser(c.tenant(), u.ID)
+	c.noContent()
+}
+
+func (c *call) manager() {
+	q, ok := c.query(userType, 0)
+	if !ok {
+		return
+	}
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	m, ok := c.World.User(c.tenant(), u.Manager)
+	if u.Manager == "" || !ok {
+		c.notFound("manager")
+		return
+	}
+	c.entity("directoryObjects/$entity", c.typed(m, q.selected))
+}
+
+func (c *call) setManager() {
+	id, ok := c.reference()
+	if !ok {
+		return
+	}
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	m, ok := c.findUser(id)
+	if !ok {
+		return
+	}
+	for at := m; at != nil; { // a manager is nobody's own report
+		if at.ID == u.ID {
+			c.invalid(errors.New("Invalid object: the manager would report to the user, directly or through others."))
+			return
+		}
+		above, ok := c.World.User(c.tenant(), at.Manager)
+		if at.Manager == "" || !ok {
+			break
+		}
+		at = above
+	}
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { u.Manager = m.ID; return nil }), "manager") {
+		c.noContent()
+	}
+}
+
+func (c *call) removeManager() {
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	if u.Manager == "" {
+		c.notFound("manager")
+		return
+	}
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { u.Manager = ""; return nil }), "manager") {
+		c.noContent()
+	}
+}
+
+// reportsOf are the users whose manager a user is. Nobody of the crowd has
+// one, unless somebody has set it.
+func (c *call) reportsOf(id string) []any {
+	var reports []any
+	for _, u := range c.World.Users(c.tenant()) {
+		if u.Manager == id {
+			reports = append(reports, u)
+		}
+	}
+	return reports
+}
+
+func (c *call) directReports() {
+	q, ok := c.query(objectType, collection&^filterable)
+	if !ok {
+		return
+	}
+	if u, ok := c.findUser(c.arg(0)); ok {
+		c.objects(q, c.reportsOf(u.ID))
+	}
+}
+
+func (c *call) memberOf() {
+	q, ok := c.relationQuery()
+	if !ok {
+		return
+	}
+	if u, ok := c.findUser(c.arg(0)); ok {
+		c.objects(q, append(c.groupsWith(u.ID), c.rolesOf(u)...))
+	}
+}
+
+func (c *call) transitiveMemberOf() {
+	q, ok := c.relationQuery()
+	if !ok {
+		return
+	}
+	if u, ok := c.findUser(c.arg(0)); ok {
+		c.objects(q, append(all(c.World.GroupsOf(c.tenant(), u.ID)), c.rolesOf(u)...))
+	}
+}
+
+// groupsWith are the groups that an object is directly in.
+func (c *call) groupsWith(id string) []any {
+	var of []any
+	for _, g := range c.World.Groups(c.tenant()) {
+		if slices.Contains(g.Members, id) {
+			of = append(of, g)
+		}
+	}
+	return of
+}
+
+func (c *call) rolesOf(u *directory.User) []any {
+	var of []any
+	for _, template := range u.Roles {
+		of = append(of, directoryRole{u.Tenant, template})
+	}
+	return of
+}
+
+func (c *call) getMemberGroups() {
+	if u, ok := c.findUser(c.arg(0)); ok {
+		c.memberGroups(u.ID)
+	}
+}
+
+func (c *call) checkMemberGroups() {
+	if u, ok := c.findUser(c.arg(0)); ok {
+		c.checkGroups(u.ID)
+	}
+}
+
+// memberGroups answers with the ids of all groups that an object is in.
+func (c *call) memberGroups(id string) {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	securityOnly, isBool := parameter(body, "securityEnabledOnly").(bool)
+	if !isBool {
+		c.invalid(errors.New("A value is required for parameter 'securityEnabledOnly'."))
+		return
+	}
+	ids := []string{}
+	for _, g := range c.World.GroupsOf(c.tenant(), id) {
+		if security, _ := groupValue(g, "securityEnabled"); !securityOnly || security == true {
+			ids = append(ids, g.ID)
+		}
+	}
+	const most = 11_000
+	if len(ids) > most {
+		c.refuse(http.StatusBadRequest, "Directory_ResultSizeLimitExceeded", fmt.Sprintf("The result set is larger than %d groups: use transitiveMemberOf.", most))
+		return
+	}
+	c.entity("Collection(Edm.String)", object{{"value", ids}})
+}
+
+// checkGroups answers with those of some groups that an object is in.
+func (c *call) checkGroups(id string) {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return
+	}
+	asked := stringsIn(parameter(body, "groupIds"))
+	if n := len(asked); n == 0 || n > 20 {
+		c.invalid(errors.New("The parameter 'groupIds' must have 1 to 20 ids."))
+		return
+	}
+	in := []string{}
+	for _, g := range c.World.GroupsOf(c.tenant(), id) {
+		if contains(asked, g.ID) {
+			in = append(in, g.ID)
+		}
+	}
+	c.entity("Collection(Edm.String)", object{{"value", in}})
+}
+
+func (c *call) revokeSignInSessions() {
+	u, ok := c.findUser(c.arg(0))
+	if !ok {
+		return
+	}
+	c.World.RevokeSessions(u.ID)
+	c.entity("Edm.Boolean", object{{"value", true}})
+}
