@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
 )
 
 // There are two kinds of record, and an index. An account record holds what
@@ -72,9 +73,12 @@ func (c *Client) place(ctx context.Context, req Request) (place, error) {
 	case OnBehalfOf:
 		return c.appPlace(req, "obo "+digest(f.Assertion.Reveal())), nil
 	}
-	account, err := c.pick(ctx, req.Account)
-	if err != nil {
-		return place{}, err
+	// An account id says all that is needed to find its records.
+	account, err := Account{ID: strings.ToLower(req.Account)}, error(nil)
+	if !isAccountID(req.Account) {
+		if account, err = c.pick(ctx, req.Account); err != nil {
+			return place{}, err
+		}
 	}
 	p := c.placeOf(req, account)
 	p.account.Account = account
@@ -94,6 +98,12 @@ func (c *Client) open(ctx context.Context, p *place) {
 	if record.Account.ID != "" {
 		p.account = record
 	}
+}
+
+// isAccountID reports whether name is two GUIDs with a dot between.
+func isAccountID(name string) bool {
+	user, tenant, ok := strings.Cut(name, ".")
+	return ok && uuid.Validate(user) == nil && len(user) == 36 && uuid.Validate(tenant) == nil && len(tenant) == 36
 }
 
 // of returns the place for the account that a flow came back with.

@@ -28,12 +28,15 @@ func TestStartingCostsNoPackageMuch(t *testing.T) {
 		t.Fatalf("the trace names %d packages: this test checks nothing\n%s", len(lines), out)
 	}
 	const most = 12 << 10
+	known := map[string]int{
+		"github.com/itchyny/gojq": 256 << 10, // makes its table of functions for whoever links it; --jq is worth that
+	}
 	for _, m := range lines {
 		bytes, err := strconv.Atoi(m[2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes > most && strings.Contains(m[1], ".") {
+		if bytes > max(most, known[m[1]]) && strings.Contains(m[1], ".") {
 			t.Errorf("%s allocates %d bytes at start, more than %d; make tables and regular expressions when they are first used (sync.OnceValue), or do without the package", m[1], bytes, most)
 		}
 	}
