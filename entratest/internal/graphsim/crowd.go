@@ -363,6 +363,13 @@ func (c *call) resumeCrowd(q query, g *gathering) (j, i int, ok bool) {
 	} else if part[3] != "" {
 		j = max(0, min(j-1, len(g.few))) // it was deleted, and the rest moved up
 	}
+	// Who was changed after the scan had passed has been seen as generated.
+	for g.key == "" && j < len(g.few) {
+		if at, ofCrowd := g.people.Crowd.Index(g.few[j].ID); !ofCrowd || at >= i {
+			break
+		}
+		j++
+	}
 	return j, i, true
 }
 
