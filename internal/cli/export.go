@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -72,6 +73,8 @@ func (inv *invocation) exportCommand() *cobra.Command {
 			// Nobody exports a directory to hear that it is busy.
 			c.client.Patience = longPatience
 		}
+		// So little is allocated that to collect it often costs nothing.
+		defer debug.SetGCPercent(debug.SetGCPercent(20))
 		switch {
 		case x.to == "-":
 			return x.toStdout(cmd.Context())
