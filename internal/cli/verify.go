@@ -40,10 +40,6 @@ func (inv *invocation) verifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		token, err := inv.tokenInput(args, false)
-		if err != nil {
-			return err
-		}
 		if keys != "" {
 			data, err := readBounded(keys, maxCertificateFile)
 			if err != nil {
@@ -52,6 +48,10 @@ func (inv *invocation) verifyCommand() *cobra.Command {
 			if opt.Keys, err = insight.ParseKeys(data); err != nil {
 				return &problem{status: StatusUsage, text: "--keys " + keys, err: err, fix: "give a JSON web key set, as the authority's jwks_uri shows it"}
 			}
+		}
+		token, err := inv.tokenInput(args, false)
+		if err != nil {
+			return err
 		}
 		// A domain names the authority's tenant but is in no token.
 		if isGUID(s.tenant.text) || s.tenant.from == "--tenant" {
