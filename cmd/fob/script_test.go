@@ -83,9 +83,19 @@ func emulatorOf(ts *testscript.TestScript) *running {
 
 // startEmulator starts an emulator that fob finds with --emulator, and sets
 // EMULATOR, TENANT, CLI, DAEMON and SECRET. A browser is there too: it signs
-// in as the user of $AS.
+// in as the user of $AS. Arguments are a world file and a number of generated
+// users: emulator world.toml 5000
 func startEmulator(ts *testscript.TestScript, neg bool, args []string) {
-	e, err := entratest.Start(entratest.Config{DeviceInterval: time.Second, ControlListen: "127.0.0.1:0"})
+	c := entratest.Config{DeviceInterval: time.Second, ControlListen: "127.0.0.1:0"}
+	if len(args) > 0 {
+		c.WorldFile = ts.MkAbs(args[0])
+	}
+	if len(args) > 1 {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		c.GeneratedUsers = n
+	}
+	e, err := entratest.Start(c)
 	ts.Check(err)
 	ts.Defer(func() { e.Close() })
 	withdraw, err := cli.Announce(ts.Getenv("FOB_CACHE_DIR"), e)

@@ -360,7 +360,7 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	if _, err := io.Copy(last, resp.Body); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if isJSON && last.last != '\n' && last.last != 0 {
+	if (isJSON || strings.HasPrefix(kind, "text/")) && last.last != '\n' && last.last != 0 {
 		_, err = io.WriteString(w, "\n")
 	}
 	return err

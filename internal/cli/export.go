@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
@@ -220,7 +221,7 @@ func (x *export) toFile(ctx context.Context, replace bool) error {
 	switch {
 	case err == nil:
 		if m.term.is || x.inv.flags.verbose {
-			x.inv.note("%s items in %s, %s a second, are in %s", thousands(p.Items), spanText(p.Elapsed), thousands(int64(p.Rate())), x.to)
+			x.inv.note("%s items are in %s, after %s", thousands(p.Items), x.to, p.Elapsed.Round(10*time.Millisecond))
 		}
 		return nil
 	case errors.Is(err, graph.ErrExpired):
