@@ -235,14 +235,14 @@ func (d *doctor) certificate(ctx context.Context, file value) (*insight.Checkup,
 	}
 	var tried []insight.SignIn
 	app := d.app(credential)
-	if d.s.clientID.text != "" && d.s.tenant.text != "" {
+	if d.knowsApp() {
 		for _, form := range []struct {
 			name, algorithm string
 			chain           bool
 		}{{"PS256 with x5t#S256", "PS256", false}, {"RS256 with x5t", "RS256", false}, {"PS256 with x5c", "PS256", true}} {
 			again := *credential
 			again.Algorithm, again.SendChain = form.algorithm, form.chain
-			_, err := d.app(&again).Token(ctx, fob.Request{Scopes: []string{d.s.graphAudience + "/.default"}})
+			err := d.signIn(ctx, d.app(&again))
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -280,7 +280,8 @@ func (d *doctor) federation(ctx context.Context, file value) (examination, error
 	var list struct {
 		Value []insight.FederatedCredential `json:"value"`
 	}
-	remark, err := d.ask(ctx, d.app(fob.AssertionFile(file.text)), "/federatedIdentityCredentials", &list)
+	app := d.app(fob.AssertionFile(file.text))
+	remark, err := d.ask(ctx, app, "/federatedIdentityCredentials", &list)
 	if err != nil {
 		return examination{}, err
 	}
@@ -288,15 +289,26 @@ func (d *doctor) federation(ctx context.Context, file value) (examination, error
 	if err != nil {
 		return examination{}, &problem{status: StatusFailed, text: "the token of " + file.from, err: err, fix: "give the JWT that the other issuer made, alone in its file"}
 	}
+	var tried []insight.Finding
+	if d.knowsApp() {
+		err := d.signIn(ctx, app)
+		if ctx.Err() != nil {
+			return examination{}, ctx.Err()
+		}
+		tried = []insight.Finding{insight.SignIn{Form: "the token", Err: err}.Finding()}
+	}
 	if remark == nil {
+		compared.Findings = append(tried, compared.Findings...)
 		return examination{compared.Checkup(), compared}, nil
 	}
 	// What is registered is not known, so only what is presented can be told.
 	p := compared.Presented
-	return examination{Checkup: &insight.Checkup{Area: "federation", Findings: []insight.Finding{
+	c := &insight.Checkup{Area: "federation", Findings: []insight.Finding{
 		{Severity: insight.Note, What: "issuer presented: " + p.Issuer}, {Severity: insight.Note, What: "subject presented: " + p.Subject},
-		{Severity: insight.Note, What: "audience presented: " + strings.Join(p.Audiences, ", ")}, *remark,
-	}}}, nil
+		{Severity: insight.Note, What: "audience presented: " + strings.Join(p.Audiences, ", ")},
+	}}
+	c.Findings = append(append(c.Findings, tried...), *remark)
+	return examination{Checkup: c}, nil
 }
 
 // app is the app that the credential belongs to. What it gets is not kept.
@@ -305,14 +317,28 @@ func (d *doctor) app(credential fob.Credential) *fob.Client {
 		HTTP: &http.Client{Transport: d.inv.roundTripper(d.s)}}
 }
 
+func (d *doctor) knowsApp() bool { return d.s.clientID.text != "" && d.s.tenant.text != "" }
+
+// signIn tries whether the app gets a token.
+func (d *doctor) signIn(ctx context.Context, app *fob.Client) error {
+	ctx, cancel, err := d.inv.withTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	_, err = app.Token(ctx, fob.Request{Scopes: []string{d.s.graphAudience + "/.default"}})
+	return err
+}
+
 // ask reads a part of the app's registration into form: from --registered, or
 // from Microsoft Graph, as the signed-in user or else as the app itself. If
 // neither may, it returns a remark that says so.
 func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any) (*insight.Finding, error) {
+	path, _, _ := strings.Cut(part, "?") // a shell would read $select
 	unknown := func(why string) *insight.Finding {
 		return &insight.Finding{Severity: insight.Note, What: "what is registered with the app was not compared", Why: oneLine(why),
 			Do:  "sign in as somebody who may read the app (Application.Read.All), or save what Microsoft Graph shows and give it with --registered",
-			Try: "fob get \"/applications(appId='" + or(d.s.clientID.text, "CLIENT_ID") + "')" + part + "\" > registered.json"}
+			Try: "fob get \"/applications(appId='" + or(d.s.clientID.text, "CLIENT_ID") + "')" + path + "\" > registered.json"}
 	}
 	if d.registered != "" {
 		data, err := readBounded(d.registered, maxCertificateFile)
@@ -324,10 +350,10 @@ func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any
 		}
 		return nil, nil
 	}
-	if d.s.clientID.text == "" || d.s.tenant.text == "" {
+	if !d.knowsApp() {
 		return unknown("it is not known which app: --tenant and --client-id are not given"), nil
 	}
-	var refused error
+	var why []string
 	for _, source := range []func(context.Context) (fob.TokenSource, fob.Request, error){d.user, func(context.Context) (fob.TokenSource, fob.Request, error) {
 		return app, fob.Request{Scopes: []string{d.s.graphAudience + "/.default"}}, nil
 	}} {
@@ -340,11 +366,17 @@ func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err != nil {
-			refused = err
+		var refusal *fob.Error
+		switch {
+		case who == nil && err == nil:
+			why = append(why, "nobody of the tenant is signed in")
+		case errors.As(err, &refusal) && refusal.AADSTS() != 0:
+			why = append(why, fmt.Sprintf("a sign-in was refused (AADSTS%d)", refusal.AADSTS()))
+		default:
+			why = append(why, oneLine(err.Error()))
 		}
 	}
-	return unknown(refused.Error()), nil
+	return unknown(strings.Join(slices.Compact(why), "; ")), nil
 }
 
 // user is the signed-in user of the app's tenant, if there is one.

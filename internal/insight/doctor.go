@@ -387,7 +387,7 @@ type KeyCredential struct {
 	End                 time.Time `json:"endDateTime"`
 }
 
-// SignIn is one try to sign in with a certificate.
+// SignIn is one try to sign in with a credential.
 type SignIn struct {
 	Form string // "PS256 with x5t#S256"
 	Err  error  // nil when the server accepted it
@@ -422,21 +422,25 @@ func CheckCertificate(cert *Certificate, registered []KeyCredential, tried []Sig
 		}
 	}
 	for _, s := range tried {
-		var refusal *fob.Error
-		switch {
-		case s.Err == nil:
-			c.say(OK, "the server accepted "+tidy(s.Form), "", "", "")
-		case errors.As(s.Err, &refusal):
-			do := ""
-			if e := ExplainFailure(refusal); len(e.Causes) > 0 {
-				do = e.Causes[0].Fix
-			}
-			c.say(Problem, "the server refused "+tidy(s.Form), tidy(refusal.Description), do, "")
-		default:
-			c.say(Problem, "no answer about "+tidy(s.Form), tidy(s.Err.Error()), "", "fob doctor network")
-		}
+		c.Findings = append(c.Findings, s.Finding())
 	}
 	return c
+}
+
+// Finding says what came of the try.
+func (s SignIn) Finding() Finding {
+	var refusal *fob.Error
+	switch {
+	case s.Err == nil:
+		return Finding{OK, "the server accepted " + tidy(s.Form), "", "", ""}
+	case !errors.As(s.Err, &refusal):
+		return Finding{Problem, "no answer about " + tidy(s.Form), tidy(s.Err.Error()), "", "fob doctor network"}
+	}
+	do := ""
+	if e := ExplainFailure(refusal); len(e.Causes) > 0 {
+		do = e.Causes[0].Fix
+	}
+	return Finding{Problem, "the server refused " + tidy(s.Form), tidy(refusal.Description), do, ""}
 }
 
 // Checkup turns a federation comparison into findings, for "fob doctor".
