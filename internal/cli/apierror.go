@@ -57,7 +57,7 @@ func (c *call) refused(err error) error {
 		return err
 	}
 	return &apiError{status: e.Status, host: e.Host, request: e.Method + " " + or(e.Path, e.Host), method: e.Method, path: e.Path,
-		code: e.Code, message: e.Message, details: e.Details, requestID: e.RequestID, retryAfter: e.RetryAfter, claims: e.Claims, token: c.source.token, err: err}
+		code: e.Code, message: e.Message, details: e.Details, requestID: e.RequestID, retryAfter: e.RetryAfter, claims: e.Claims, token: c.source.last(), err: err}
 }
 
 // describeAPI turns the refusal of an API into words.

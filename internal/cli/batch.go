@@ -239,7 +239,7 @@ func (c *call) batchProblem(failed []error, of int) error {
 	}):
 		p.status = StatusRefused
 		var e *graph.Error
-		if have, ok := graph.RightsOf(c.source.token); ok && errors.As(failed[0], &e) {
+		if have, ok := graph.RightsOf(c.source.last()); ok && errors.As(failed[0], &e) {
 			p.fix = or(graph.Explain403(e.Method, e.Path, have), p.fix)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -29,7 +30,7 @@ type call struct {
 	header http.Header // of every request
 	client *graph.Client
 	source *lastToken
-	seen   *lastAnswer
+	seen   *lastAnswer // nil without --include
 }
 
 // call prepares a call of the URL or path that was given.
@@ -66,9 +67,13 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 		c.consistent()
 	}
 	c.source = &lastToken{source: tokens, req: req}
-	c.seen = &lastAnswer{base: inv.roundTripper(s)}
+	way := inv.roundTripper(s)
+	if r.include {
+		c.seen = &lastAnswer{base: way}
+		way = c.seen
+	}
 	c.client = &graph.Client{
-		Source: c.source, Base: s.graph.text + "/v1.0", HTTP: &http.Client{Transport: c.seen},
+		Source: c.source, Base: s.graph.text + "/v1.0", HTTP: &http.Client{Transport: way},
 		Scopes: c.scopes, OnWait: inv.onWait,
 	}
 	if r.beta {
@@ -112,7 +117,9 @@ func (r *request) complete(u *url.URL, graphOrigin string) error {
 type lastToken struct {
 	source fob.TokenSource
 	req    fob.Request // what the flags say
-	token  *fob.Token
+
+	mu    sync.Mutex // guards token: an export asks for several pages at once
+	token *fob.Token
 }
 
 // Token returns a token as the flags want it, for the scopes of req.
@@ -123,15 +130,24 @@ func (l *lastToken) Token(ctx context.Context, req fob.Request) (*fob.Token, err
 		whole.Claims = req.Claims
 	}
 	// Fresh at first: not for each of a thousand pages.
-	whole.Fresh = req.Fresh || whole.Fresh && l.token == nil
+	whole.Fresh = req.Fresh || whole.Fresh && l.last() == nil
 	token, err := l.source.Token(ctx, whole)
 	if err == nil {
+		l.mu.Lock()
 		l.token = token
+		l.mu.Unlock()
 	}
 	return token, err
 }
 
-// lastAnswer remembers the answer that came last, for --include.
+func (l *lastToken) last() *fob.Token {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token
+}
+
+// lastAnswer remembers the answer that came last, for --include, which is about
+// one request.
 type lastAnswer struct {
 	base http.RoundTripper
 	resp *http.Response
@@ -293,10 +309,10 @@ func (c *call) send(ctx context.Context, content *content) (*http.Response, erro
 
 // head prints status and headers of the last answer for --include.
 func (c *call) head(w io.Writer) error {
-	resp := c.seen.resp
-	if !c.include || resp == nil {
+	if c.seen == nil || c.seen.resp == nil {
 		return nil
 	}
+	resp := c.seen.resp
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n", resp.Proto, oneLine(resp.Status))
 	names := make([]string, 0, len(resp.Header))

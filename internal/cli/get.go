@@ -61,10 +61,10 @@ func (inv *invocation) requestCommand(method string, cmd *cobra.Command) *cobra.
 	fs.BoolVar(&r.beta, "beta", false, "Microsoft Graph's beta version")
 	if method == http.MethodGet || method == "" {
 		fs.BoolVar(&r.all, "all", false, "follow the links to further pages, and print the items of all")
-		fs.Var(&choice{&r.consistency, []string{"eventual", "session"}}, "consistency", "ConsistencyLevel for the directory: eventual or session (default: what the query needs)")
+		fs.Var(&choice{&r.consistency, []string{"eventual", "session"}}, "consistency", "`level` that is asked of the directory: eventual or session (default: what the query needs)")
 	}
 	if method != http.MethodGet && method != http.MethodDelete {
-		fs.StringVar(&r.body, "body", "", "what to send: JSON, @`FILE`, or - for stdin")
+		fs.StringVar(&r.body, "body", "", "what to send: `JSON`, @FILE, or - for stdin")
 	}
 	inv.sharedFlags(fs, tokenFlags)
 	cmd.Args = oneAddress

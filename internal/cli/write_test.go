@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,11 +23,14 @@ type sent struct {
 // recording answers every request alike and remembers it.
 func recording(t *testing.T, status int, body string) (run func(stdin string, args ...string) ran, requests *[]sent) {
 	requests = new([]sent)
+	var mu sync.Mutex // guards requests while they come side by side
 	run, _ = apiWith(t, func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		*requests = append(*requests, sent{r.Method, r.URL.Path, r.URL.RawQuery, string(b), r.Header})
 		w.WriteHeader(status)
 		io.WriteString(w, body)
