@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,8 @@ type invocation struct {
 	// settings are what the command resolved, for the report.
 	settings *settings
 	// tracer records the exchanges of a command with --trace, once there are any.
-	tracer *trace.Recorder
+	tracer     *trace.Recorder
+	startTrace sync.Once
 	// opened is the store, once a command has opened it.
 	opened *filestore.Store
 	// status is the exit status of a command that ran another program.
@@ -187,6 +189,7 @@ func (inv *invocation) define(cmd *cobra.Command, run func(cmd *cobra.Command, a
 	if cmd.Args == nil {
 		cmd.Args = noArguments
 	}
+	cmd.Args = inv.noTraceFileApart(cmd.Args)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		inv.running(cmd)
 		if inv.argvSecret != "" {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/fobauth/fob/internal/trace"
 )
 
@@ -54,6 +56,20 @@ func (inv *invocation) checkTrace() error {
 	return nil
 }
 
+// noTraceFileApart refuses the file of --trace as a word of its own, which is an
+// argument: the file can be left out.
+func (inv *invocation) noTraceFileApart(others cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if inv.flags.trace == toStderr && slices.Contains(traceForms, strings.ToLower(filepath.Ext(arg))) && slices.Contains(inv.Args, "--trace") &&
+				slices.Index(inv.Args, arg) == slices.Index(inv.Args, "--trace")+1 {
+				return &problem{status: StatusUsage, text: "the file of --trace goes behind an equals sign", try: cmd.CommandPath() + " --trace=" + inv.quote(arg)}
+			}
+		}
+		return others(cmd, args)
+	}
+}
+
 // isTrace recognises the beginning of what package trace writes.
 func isTrace(head []byte) bool {
 	return bytes.Contains(head, []byte("<title>What went over the wire</title>")) || bytes.HasPrefix(head, []byte("# What went over the wire\n")) ||
@@ -67,7 +83,7 @@ func (inv *invocation) traced(base http.RoundTripper) http.RoundTripper {
 	if inv.flags.trace == "" {
 		return base
 	}
-	if inv.tracer == nil {
+	inv.startTrace.Do(func() {
 		inv.tracer = &trace.Recorder{Base: base}
 		if inv.flags.trace == toStderr {
 			t := inv.terminal(inv.Stderr)
@@ -79,7 +95,7 @@ func (inv *invocation) traced(base http.RoundTripper) http.RoundTripper {
 				}
 			}
 		}
-	}
+	})
 	return inv.tracer
 }
 
