@@ -154,8 +154,7 @@ func (inv *invocation) root() *cobra.Command {
 // they name none: a stored token is printed in less time than it takes to
 // define every flag.
 func (inv *invocation) commands() []*cobra.Command {
-	var all []*cobra.Command
-	for _, c := range []struct {
+	table := []struct {
 		names string // as Use and Aliases have them
 		build func() *cobra.Command
 	}{
@@ -168,10 +167,16 @@ func (inv *invocation) commands() []*cobra.Command {
 		{"explain", inv.explainCommand}, {"doctor", inv.doctorCommand}, {"cert certificate", inv.certCommand},
 		{"cache", inv.cacheCommand}, {"emulator emu", inv.emulatorCommand},
 		{"version", inv.versionCommand}, {"completion", inv.completionCommand},
-	} {
-		if len(inv.Args) > 0 && slices.Contains(strings.Fields(c.names), inv.Args[0]) && c.names != "completion" {
-			return []*cobra.Command{c.build()}
+	}
+	if len(inv.Args) > 0 && inv.Args[0] != "completion" {
+		for _, c := range table {
+			if slices.Contains(strings.Fields(c.names), inv.Args[0]) {
+				return []*cobra.Command{c.build()}
+			}
 		}
+	}
+	var all []*cobra.Command
+	for _, c := range table {
 		all = append(all, c.build())
 	}
 	return all

@@ -59,56 +59,58 @@ const (
 
 func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 	f := &inv.flags
-	shared := pflag.NewFlagSet("", pflag.ContinueOnError)
-	shared.SortFlags = false
+	own := map[string]bool{}
+	fs.VisitAll(func(flag *pflag.Flag) { own[flag.Name] = true })
 	if groups&whoFlags != 0 {
-		shared.StringVarP(&f.tenant, "tenant", "t", "", "tenant `id` or domain (AZURE_TENANT_ID)")
-		shared.StringVarP(&f.clientID, "client-id", "c", "", "application (client) `id` (AZURE_CLIENT_ID)")
-		shared.StringVarP(&f.account, "account", "a", "", "which signed-in `user`, by user name or account id")
+		fs.StringVarP(&f.tenant, "tenant", "t", "", "tenant `id` or domain (AZURE_TENANT_ID)")
+		fs.StringVarP(&f.clientID, "client-id", "c", "", "application (client) `id` (AZURE_CLIENT_ID)")
+		fs.StringVarP(&f.account, "account", "a", "", "which signed-in `user`, by user name or account id")
 	}
 	if groups&scopeFlags != 0 {
-		shared.StringArrayVarP(&f.scopes, "scope", "s", nil, "`scope` wanted; repeat, or separate by spaces (default: Graph's .default)")
-		shared.StringVarP(&f.resource, "resource", "r", "", "`resource` wanted, adds /.default: a URL, an id or graph, arm, vault, storage, sql, devops …")
-		shared.StringVar(&f.claims, "claims", "", "a claims challenge to satisfy: `JSON`, base64 as in the header, or @FILE")
+		fs.StringArrayVarP(&f.scopes, "scope", "s", nil, "`scope` wanted; repeat, or separate by spaces (default: Graph's .default)")
+		fs.StringVarP(&f.resource, "resource", "r", "", "`resource` wanted, adds /.default: a URL, an id or graph, arm, vault, storage, sql, devops …")
+		fs.StringVar(&f.claims, "claims", "", "a claims challenge to satisfy: `JSON`, base64 as in the header, or @FILE")
 	}
 	if groups&freshFlags != 0 {
-		shared.BoolVar(&f.forceRefresh, "force-refresh", false, "a stored token won't do")
-		shared.DurationVar(&f.minValid, "min-valid", 0, "at least this much `life` left")
-		shared.BoolVar(&f.silent, "silent", false, "never ask a person; status 3 instead")
+		fs.BoolVar(&f.forceRefresh, "force-refresh", false, "a stored token won't do")
+		fs.DurationVar(&f.minValid, "min-valid", 0, "at least this much `life` left")
+		fs.BoolVar(&f.silent, "silent", false, "never ask a person; status 3 instead")
 	}
 	if groups&credentialFlags != 0 {
-		shared.StringVar(&f.secretFile, "client-secret-file", "", "`file` with the client secret; - is stdin")
-		shared.StringVar(&f.certificate, "certificate", "", "`file` with certificate and private key, PEM or PFX")
-		shared.StringVar(&f.certificatePassword, "certificate-password-file", "", "`file` with the PFX file's password")
-		shared.StringVar(&f.certificateThumbprint, "certificate-thumbprint", "", "refuse the certificate file unless it has this `thumbprint`")
-		shared.StringVar(&f.assertionAlgorithm, "assertion-algorithm", "", "`PS256` (default) or RS256, for old scripts and AD FS")
-		shared.BoolVar(&f.sendChain, "send-certificate-chain", false, "send x5c, for subject name and issuer authentication")
-		shared.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange")
+		fs.StringVar(&f.secretFile, "client-secret-file", "", "`file` with the client secret; - is stdin")
+		fs.StringVar(&f.certificate, "certificate", "", "`file` with certificate and private key, PEM or PFX")
+		fs.StringVar(&f.certificatePassword, "certificate-password-file", "", "`file` with the PFX file's password")
+		fs.StringVar(&f.certificateThumbprint, "certificate-thumbprint", "", "refuse the certificate file unless it has this `thumbprint`")
+		fs.StringVar(&f.assertionAlgorithm, "assertion-algorithm", "", "`PS256` (default) or RS256, for old scripts and AD FS")
+		fs.BoolVar(&f.sendChain, "send-certificate-chain", false, "send x5c, for subject name and issuer authentication")
+		fs.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange")
 	}
 	if groups&signInFlags != 0 {
-		shared.StringVar(&f.refreshTokenFile, "refresh-token-file", "", "`file` with a refresh token; - is stdin")
-		shared.BoolVar(&f.deviceCode, "device-code", false, "sign in on another screen, with a code")
+		fs.StringVar(&f.refreshTokenFile, "refresh-token-file", "", "`file` with a refresh token; - is stdin")
+		fs.BoolVar(&f.deviceCode, "device-code", false, "sign in on another screen, with a code")
 	}
 	if groups&whereFlags != 0 {
-		shared.StringVar(&f.cloud, "cloud", "", "`name` of the cloud: public, usgov or china")
-		shared.StringVar(&f.authorityHost, "authority-host", "", "`URL` to sign in at (AZURE_AUTHORITY_HOST)")
-		shared.StringVar(&f.graphHost, "graph-host", "", "`URL` of Microsoft Graph")
-		shared.BoolVar(&f.emulator, "emulator", false, "talk to the local emulator (FOB_EMULATOR)")
-		shared.StringVar(&f.caFile, "ca-file", "", "`file` with certificate authorities to trust as well, PEM")
-		shared.StringVar(&f.trace, "trace", "", "show what goes over the wire, without secrets; in a `file` that ends in .html, .md, .har or .txt")
-		shared.Lookup("trace").NoOptDefVal = toStderr
-		shared.DurationVar(&f.timeout, "timeout", time.Minute, "give up after this `time`; a sign-in may take as long as its code lives")
+		fs.StringVar(&f.cloud, "cloud", "", "`name` of the cloud: public, usgov or china")
+		fs.StringVar(&f.authorityHost, "authority-host", "", "`URL` to sign in at (AZURE_AUTHORITY_HOST)")
+		fs.StringVar(&f.graphHost, "graph-host", "", "`URL` of Microsoft Graph")
+		fs.BoolVar(&f.emulator, "emulator", false, "talk to the local emulator (FOB_EMULATOR)")
+		fs.StringVar(&f.caFile, "ca-file", "", "`file` with certificate authorities to trust as well, PEM")
+		fs.StringVar(&f.trace, "trace", "", "show what goes over the wire, without secrets; in a `file` that ends in .html, .md, .har or .txt")
+		fs.Lookup("trace").NoOptDefVal = toStderr
+		fs.DurationVar(&f.timeout, "timeout", time.Minute, "give up after this `time`; a sign-in may take as long as its code lives")
 	}
 	if groups&storeFlags != 0 {
 		if groups&freshFlags != 0 {
-			shared.BoolVar(&f.noCache, "no-cache", false, "neither read nor keep tokens")
+			fs.BoolVar(&f.noCache, "no-cache", false, "neither read nor keep tokens")
 		}
-		shared.StringVar(&f.cacheDir, "cache-dir", "", "`directory` where tokens are kept (FOB_CACHE_DIR)")
+		fs.StringVar(&f.cacheDir, "cache-dir", "", "`directory` where tokens are kept (FOB_CACHE_DIR)")
 	}
-	shared.BoolVarP(&f.verbose, "verbose", "v", false, "say where each value comes from")
-	shared.VisitAll(func(flag *pflag.Flag) {
-		flag.Annotations = map[string][]string{sharedFlag: {}}
-		fs.AddFlag(flag)
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say where each value comes from")
+	mark := map[string][]string{sharedFlag: {}}
+	fs.VisitAll(func(flag *pflag.Flag) {
+		if !own[flag.Name] {
+			flag.Annotations = mark
+		}
 	})
 }
 
