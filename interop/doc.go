@@ -3,8 +3,8 @@
 //
 // They are the emulator's judges. What fob's library makes of an answer proves
 // little, because both could share a mistake; what MSAL for Go, azidentity,
-// golang.org/x/oauth2, go-oidc, golang-jwt, MSAL Node, @azure/identity and
-// openid-client make of it, unmodified and by default settings where they have
+// golang.org/x/oauth2, go-oidc, golang-jwt, MSAL Node, @azure/identity,
+// openid-client and the Graph clients for Go and JavaScript make of it, unmodified and by default settings where they have
 // some, is what users will meet. Only how a client is pointed at another
 // authority differs from production: each test file begins with that.
 //
