@@ -268,17 +268,20 @@ pages:
 				if !put(g.few[j]) {
 					return
 				}
+				if at, ofCrowd := people.Crowd.Index(g.few[j].ID); ofCrowd && g.key == "" {
+					last = at + 1
+				}
 				j++
 				continue
 			}
 			index := g.index(i)
 			i++
-			last = i
 			if len(people.Touched) > 0 {
 				if _, touched := people.Touched[index]; touched {
-					continue
+					continue // one of the few, who comes next: not passed yet
 				}
 			}
+			last = i
 			if !g.exact && !q.matches(people.Crowd.User(index), userType) {
 				continue
 			}

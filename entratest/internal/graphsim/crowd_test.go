@@ -183,6 +183,20 @@ func TestWhatIsChangedDuringAScanIsNeitherLostNorThereTwice(t *testing.T) {
 	}
 }
 
+func TestAPageMayEndBeforeAChangedUser(t *testing.T) {
+	f := startCrowd(t, 20)
+	crowd := f.World.People(directory.TenantID).Crowd
+	for _, i := range []int{4, 5, 9, 19} {
+		_ = f.World.UpdateUser(directory.TenantID, crowd.User(i).ID, func(u *directory.User) error { u.Department = "Legal"; return nil })
+	}
+	for top := 1; top < 25; top++ {
+		ids := f.every(fmt.Sprintf("/v1.0/users?$select=id&$top=%d", top), app("User.Read.All"), "id")
+		if len(ids) != 23 || len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 23 {
+			t.Errorf("pages of %d have %d users", top, len(ids))
+		}
+	}
+}
+
 func TestAMillionUsersTakeNoMemory(t *testing.T) {
 	f := startCrowd(t, 1_000_000)
 	var before, after runtime.MemStats

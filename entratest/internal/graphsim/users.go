@@ -96,7 +96,8 @@ func (c *call) createUser() {
 		return
 	}
 	u := &directory.User{ID: c.World.NewID("user"), Tenant: c.tenant(), Created: c.World.Now(), More: map[string]any{}}
-	if err := c.setUser(u, fields); err != nil {
+	t, _ := c.World.Tenant(c.tenant())
+	if err := setUser(u, t, fields); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -146,8 +147,8 @@ func (c *call) conflict(err error, property string) bool {
 	return true
 }
 
-// setUser fills a user from the fields of a body.
-func (c *call) setUser(u *directory.User, fields []field) error {
+// setUser fills a user of a tenant from the fields of a body.
+func setUser(u *directory.User, of *directory.Tenant, fields []field) error {
 	for _, f := range fields {
 		s := str(f.value)
 		switch f.name {
@@ -190,11 +191,10 @@ func (c *call) setUser(u *directory.User, fields []field) error {
 			u.Guest = s == "Guest"
 		case "userPrincipalName":
 			name, domain, _ := strings.Cut(s, "@")
-			t, ok := c.World.Tenant(domain)
 			if name == "" || strings.ContainsAny(s, " /?\\") || strings.Contains(domain, "@") {
 				return fmt.Errorf("Property userPrincipalName is invalid.")
 			}
-			if !ok || t.ID != c.tenant() {
+			if !contains(of.Domains, domain) {
 				return fmt.Errorf("The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization.")
 			}
 			u.UPN = s
@@ -237,7 +237,8 @@ func (c *call) updateUser() {
 		c.denied()
 		return
 	}
-	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return c.setUser(u, fields) }), "userPrincipalName") {
+	t, _ := c.World.Tenant(c.tenant())
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return setUser(u, t, fields) }), "userPrincipalName") {
 		c.noContent()
 	}
 }
