@@ -80,8 +80,8 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 		c.client.Base = s.graph.text + "/beta"
 	}
 	if inv.flags.set("timeout") {
-		// Waiting for a service is bounded as a whole where an answer is not.
-		c.client.Patience = inv.flags.timeout
+		// For lists and exports: no one wait is longer, nor all waits of a page.
+		c.client.Patience, c.client.Stall = inv.flags.timeout, inv.flags.timeout
 	}
 	return c, nil
 }
@@ -441,6 +441,9 @@ func (c *call) items(ctx context.Context, content *content, w io.Writer, out sin
 			err = out.item(whole)
 		}
 	}
+	if err == nil {
+		err = atEnd(d)
+	}
 	return readingAnswer(err)
 }
 
@@ -498,12 +501,24 @@ func (c *call) firstPage(ctx context.Context) (page []byte, next string, err err
 		case err == nil && len(page) > maxFirstPage:
 			return nil, "", fmt.Errorf("a page of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxFirstPage>>20)
 		case err == nil:
-			next, err := readItems(jsontext.NewDecoder(bytes.NewReader(page), jsontext.AllowDuplicateNames(true)), nowhere{})
+			d := jsontext.NewDecoder(bytes.NewReader(page), jsontext.AllowDuplicateNames(true))
+			next, err := readItems(d, nowhere{})
+			if err == nil {
+				err = atEnd(d)
+			}
 			return page, next, readingAnswer(err)
 		case !errors.Is(err, fob.ErrUnavailable) || try == 3:
 			return nil, "", fmt.Errorf("reading the answer: %w", err)
 		}
 	}
+}
+
+// atEnd makes sure that an answer is one JSON value.
+func atEnd(d *jsontext.Decoder) error {
+	if _, err := d.ReadToken(); err != io.EOF {
+		return errors.New("there is more behind the end of the JSON")
+	}
+	return nil
 }
 
 // readingAnswer says that an error is about the answer, if it is not about the
