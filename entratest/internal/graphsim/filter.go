@@ -162,6 +162,13 @@ func (p *filterParser) next() lexeme {
 	return t
 }
 
+// back returns a lexeme that is not what was expected.
+func (p *filterParser) back(t lexeme) {
+	if t.kind != "end" {
+		p.at--
+	}
+}
+
 func (p *filterParser) unexpected() error {
 	return fmt.Errorf("Syntax error at position %d in '%s'.", p.peek().pos, p.text)
 }
@@ -250,16 +257,10 @@ func (p *filterParser) comparison() (*condition, error) {
 	switch {
 	case op.kind != "name":
 		if strings.HasPrefix(of.edm, "Edm.Boolean") {
-			p.at-- // a property that is true or false stands for itself
-			if op.kind == "end" {
-				p.at = len(p.tokens) - 1
-			}
+			p.back(op) // a property that is true or false stands for itself
 			return &condition{op: "eq", of: of, with: []literal{{edm: "Edm.Boolean", truth: true}}}, nil
 		}
-		p.at = max(0, p.at-1)
-		if op.kind == "end" {
-			p.at = len(p.tokens) - 1
-		}
+		p.back(op)
 		return nil, p.unexpected()
 	case name == "in":
 		with, err := p.list()
@@ -270,13 +271,13 @@ func (p *filterParser) comparison() (*condition, error) {
 	case slices.Contains([]string{"eq", "ne", "gt", "ge", "lt", "le"}, name):
 		v := p.next()
 		if v.kind != "literal" {
-			p.at--
+			p.back(v)
 			return nil, p.unexpected()
 		}
 		kind := map[string]string{"eq": "Equal", "ne": "NotEqual", "gt": "GreaterThan", "ge": "GreaterThanOrEqual", "lt": "LessThan", "le": "LessThanOrEqual"}[name]
 		return &condition{op: name, of: of, with: []literal{v.lit}}, p.agree(of, []literal{v.lit}, kind)
 	}
-	p.at--
+	p.back(op)
 	return nil, p.unexpected()
 }
 
@@ -300,7 +301,7 @@ func (p *filterParser) function(name string) (*condition, error) {
 	if p.word("eq") { // "startswith(…) eq true" says the same in more words
 		truth := p.next()
 		if truth.lit.edm != "Edm.Boolean" {
-			p.at--
+			p.back(truth)
 			return nil, p.unexpected()
 		}
 		if !truth.lit.truth {
@@ -318,7 +319,7 @@ func (p *filterParser) list() ([]literal, error) {
 	for {
 		v := p.next()
 		if v.kind != "literal" {
-			p.at--
+			p.back(v)
 			return nil, p.unexpected()
 		}
 		with = append(with, v.lit)
@@ -337,7 +338,7 @@ func (p *filterParser) operand() (operand, *condition, error) {
 	var of operand
 	t := p.next()
 	if t.kind != "name" {
-		p.at = max(0, p.at-1)
+		p.back(t)
 		return of, nil, p.unexpected()
 	}
 	if v, ok := p.scope[t.s]; ok {
@@ -349,7 +350,7 @@ func (p *filterParser) operand() (operand, *condition, error) {
 		t := p.next()
 		switch name := strings.ToLower(t.s); {
 		case t.kind != "name":
-			p.at--
+			p.back(t)
 			return of, nil, p.unexpected()
 		case name == "$count":
 			if !strings.HasPrefix(of.edm, "Collection(") {
