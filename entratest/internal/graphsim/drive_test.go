@@ -1,0 +1,170 @@
+package graphsim
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startStorage gives uploads and downloads an origin of their own.
+func startStorage(t *testing.T) *face {
+	t.Helper()
+	f := start(t)
+	srv := httptest.NewTLSServer(http.HandlerFunc(f.Storage))
+	t.Cleanup(srv.Close)
+	f.StorageURL = func() string { return srv.URL }
+	transport := f.hc.Transport.(*http.Transport)
+	transport.TLSClientConfig.RootCAs.AddCert(srv.Certificate())
+	f.hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return f
+}
+
+const driveScopes = "Files.ReadWrite User.Read"
+
+func TestASmallFileIsPutAndDownloadedElsewhere(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	a := f.send("PUT", "/v1.0/me/drive/root:/reports/2026%20(1).txt:/content", ada, strings.NewReader("hello"), "Content-Type", "text/plain").want(t, "put", 201, "")
+	id, etag := a.str("id"), a.str("eTag")
+	if a.str("name") != "2026 (1).txt" || a.body["size"] != 5.0 || a.header.Get("Location") == "" || a.header.Get("ETag") != etag {
+		t.Errorf("item: %s", a.text)
+	}
+	a = f.get("/v1.0/me/drive/items/"+id+"/content", ada).want(t, "download", 302, "")
+	where := a.header.Get("Location")
+	if !strings.HasPrefix(where, f.StorageURL()) || strings.HasPrefix(where, f.url) {
+		t.Fatalf("redirected to %s", where)
+	}
+	if a = f.get(where, ""); a.text != "hello" || a.header.Get("ETag") != etag {
+		t.Errorf("content: %d %q", a.status, a.text)
+	}
+	if a = f.get(where, "", "Range", "bytes=1-3"); a.status != 206 || a.text != "ell" {
+		t.Errorf("range: %d %q", a.status, a.text)
+	}
+	f.get(where, ada).want(t, "with a token", 401, "unauthenticated")
+	f.get(where+"x", "").want(t, "a forged address", 401, "unauthenticated")
+	f.World.Advance(6 * time.Minute)
+	f.get(where, "").want(t, "too late", 401, "unauthenticated")
+	if a = f.get("/v1.0/me/drive/root:/reports:/children?$select=name", ada); fmt.Sprint(a.values("name")) != "[2026 (1).txt]" {
+		t.Errorf("children: %s", a.text)
+	}
+	f.get("/v1.0/me/drive/root:/nothing", ada).want(t, "nothing", 404, "itemNotFound")
+}
+
+func TestFilesHaveETags(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	put := func(body, match string) answer {
+		h := []string{"Content-Type", "text/plain"}
+		if match != "" {
+			h = append(h, "If-Match", match)
+		}
+		return f.send("PUT", "/v1.0/me/drive/root:/a.txt:/content", ada, strings.NewReader(body), h...)
+	}
+	first := put("1", "").str("eTag")
+	second := put("2", first).want(t, "the current one", 200, "").str("eTag")
+	put("3", first).want(t, "an old one", 412, "resourceModified")
+	f.write("PATCH", "/v1.0/me/drive/root:/a.txt", ada, `{"name":"b.txt"}`, "If-Match", first).want(t, "rename an old one", 412, "resourceModified")
+	f.do("DELETE", "/v1.0/me/drive/root:/a.txt", ada, "If-Match", first).want(t, "delete an old one", 412, "resourceModified")
+	if a := f.get("/v1.0/me/drive/root:/a.txt", ada, "If-None-Match", second); a.status != 304 {
+		t.Errorf("unchanged: %d", a.status)
+	}
+	f.write("PATCH", "/v1.0/me/drive/root:/a.txt", ada, `{"name":"b.txt"}`, "If-Match", second).want(t, "rename", 200, "")
+	f.do("DELETE", "/v1.0/me/drive/root:/b.txt", ada).want(t, "delete", 204, "")
+	f.do("DELETE", "/v1.0/me/drive/root:/b.txt", ada).want(t, "delete again", 404, "itemNotFound")
+}
+
+func TestFoldersAndNames(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	f.write("POST", "/v1.0/me/drive/root/children", ada, `{"name":"Box","folder":{}}`).want(t, "folder", 201, "")
+	f.write("POST", "/v1.0/me/drive/root/children", ada, `{"name":"box","folder":{}}`).want(t, "the same", 409, "nameAlreadyExists")
+	a := f.write("POST", "/v1.0/me/drive/root/children", ada, `{"name":"box","folder":{},"@microsoft.graph.conflictBehavior":"rename"}`).want(t, "renamed", 201, "")
+	if a.str("name") != "box 1" {
+		t.Errorf("renamed to %s", a.str("name"))
+	}
+	f.write("POST", "/v1.0/me/drive/root/children", ada, `{"name":"a:b","folder":{}}`).want(t, "a bad name", 400, "invalidRequest")
+	f.send("PUT", "/v1.0/me/drive/root:/Box/x.txt:/content", ada, strings.NewReader("x"), "Content-Type", "text/plain").want(t, "inside", 201, "")
+	f.do("DELETE", "/v1.0/me/drive/root:/Box", ada).want(t, "delete", 204, "")
+	f.get("/v1.0/me/drive/root:/Box/x.txt", ada).want(t, "inside of what is gone", 404, "itemNotFound")
+	f.get("/v1.0/users/ben@fob.example/drive/root", ada).want(t, "another's drive", 403, "accessDenied")
+	id := f.get("/v1.0/me/drive", ada).str("id")
+	f.get("/v1.0/drives/"+id+"/root/children", ada).want(t, "by its id", 200, "")
+}
+
+// session begins an upload and returns its address.
+func (f *face) session(t *testing.T, token, path, body string) string {
+	t.Helper()
+	a := f.write("POST", "/v1.0/me/drive/root:/"+path+":/createUploadSession", token, body).want(t, "session", 200, "")
+	if fmt.Sprint(a.body["nextExpectedRanges"]) != "[0-]" || a.str("expirationDateTime") == "" || !strings.HasPrefix(a.str("uploadUrl"), f.StorageURL()) {
+		t.Fatalf("session: %s", a.text)
+	}
+	return a.str("uploadUrl")
+}
+
+func (f *face) fragment(url string, content []byte, from, total int, header ...string) answer {
+	f.t.Helper()
+	return f.send("PUT", url, "", bytes.NewReader(content), append([]string{"Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+len(content)-1, total)}, header...)...)
+}
+
+func TestALargeFileGoesUpInFragments(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	file := bytes.Repeat([]byte("0123456789"), 2*fragmentUnit/10+7)
+	total := len(file)
+	url := f.session(t, ada, "big.bin", `{"item":{"@microsoft.graph.conflictBehavior":"rename"}}`)
+
+	f.fragment(url, file[:1000], 0, total).want(t, "not a multiple of 320 KiB", 400, "invalidRequest")
+	f.fragment(url, file[fragmentUnit:2*fragmentUnit], fragmentUnit, total).want(t, "out of order", 416, "invalidRange")
+	f.send("PUT", url, "", bytes.NewReader(file[:fragmentUnit])).want(t, "no range", 400, "invalidRequest")
+	f.send("PUT", url, "", bytes.NewReader(file[:10]), "Content-Range", fmt.Sprintf("bytes 0-%d/%d", fragmentUnit-1, total)).want(t, "too short", 400, "invalidRequest")
+	f.fragment(url, file[:fragmentUnit], 0, total, "Authorization", "Bearer x").want(t, "with a token", 401, "unauthenticated")
+	a := f.fragment(url, file[:fragmentUnit], 0, total).want(t, "the first", 202, "")
+	if fmt.Sprint(a.body["nextExpectedRanges"]) != "[327680-]" {
+		t.Errorf("next: %s", a.text)
+	}
+	f.fragment(url, file[:fragmentUnit], 0, total).want(t, "again", 416, "invalidRange")
+	f.fragment(url, file[fragmentUnit:2*fragmentUnit], fragmentUnit, total+1).want(t, "another total", 400, "invalidRequest")
+	if a = f.get(url, ""); fmt.Sprint(a.body["nextExpectedRanges"]) != "[327680-]" {
+		t.Errorf("asked: %s", a.text)
+	}
+	f.fragment(url, file[fragmentUnit:2*fragmentUnit], fragmentUnit, total).want(t, "the second", 202, "")
+	a = f.fragment(url, file[2*fragmentUnit:], 2*fragmentUnit, total).want(t, "the last", 201, "")
+	if a.body["size"] != float64(total) || !strings.HasPrefix(a.header.Get("Location"), f.url+"/v1.0/") {
+		t.Errorf("item: %v %s", a.header, a.text)
+	}
+	f.fragment(url, file[:fragmentUnit], 0, total).want(t, "after the end", 404, "itemNotFound")
+	if got := f.get(f.get("/v1.0/me/drive/root:/big.bin:/content", ada).header.Get("Location"), "").text; got != string(file) {
+		t.Errorf("what came back has %d bytes, not %d", len(got), total)
+	}
+}
+
+func TestUploadsConflictExpireAndCanBeCancelled(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	file := []byte("small")
+	one := f.session(t, ada, "x.txt", `{"item":{"@microsoft.graph.conflictBehavior":"fail"}}`)
+	two := f.session(t, ada, "x.txt", `{"item":{"@microsoft.graph.conflictBehavior":"fail"}}`)
+	three := f.session(t, ada, "x.txt", `{"item":{"@microsoft.graph.conflictBehavior":"rename"}}`)
+	four := f.session(t, ada, "x.txt", ``)
+	f.fragment(one, file, 0, 5).want(t, "the first", 201, "")
+	f.fragment(two, file, 0, 5).want(t, "fail", 409, "nameAlreadyExists")
+	if a := f.fragment(three, file, 0, 5).want(t, "rename", 201, ""); a.str("name") != "x 1.txt" {
+		t.Errorf("renamed to %s", a.str("name"))
+	}
+	f.fragment(four, file, 0, 5).want(t, "replace", 200, "")
+	gone := f.session(t, ada, "y.txt", `{}`)
+	f.do("DELETE", gone, "").want(t, "cancel", 204, "")
+	f.get(gone, "").want(t, "cancelled", 404, "itemNotFound")
+	old := f.session(t, ada, "y.txt", `{}`)
+	f.World.Advance(2 * time.Hour)
+	f.get(old, "").want(t, "expired", 404, "itemNotFound")
+	deferred := f.session(t, ada, "z.txt", `{"deferCommit":true}`)
+	f.fragment(deferred, file, 0, 5).want(t, "all of it", 202, "")
+	f.get("/v1.0/me/drive/root:/z.txt", ada).want(t, "not yet", 404, "itemNotFound")
+	f.send("POST", deferred, "", nil).want(t, "commit", 201, "")
+	f.write("POST", "/v1.0/me/drive/root:/huge.bin:/createUploadSession", ada, `{"item":{"fileSize":99999999999}}`).want(t, "too large", 507, "quotaLimitReached")
+}
