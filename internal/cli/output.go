@@ -377,13 +377,14 @@ type tableWriter struct {
 	grid    grid
 	rows    [][]tableCell
 	waiting []jsontext.Value
-	single  int // items so far
-	shown   []int
+	count   int   // items so far
+	shown   []int // columns, in their order
 	widths  []int
+	left    []string // columns that the terminal has no room for
 }
 
 func (t *tableWriter) item(v jsontext.Value) error {
-	t.single++
+	t.count++
 	if t.widths != nil {
 		row, err := t.grid.row(v)
 		if err != nil {
@@ -430,9 +431,8 @@ func (t *tableWriter) begin() error {
 		// An id is long and says little: it goes to the end.
 		slices.SortStableFunc(t.shown, func(a, b int) int { return boolInt(t.grid.columns[a] == "id") - boolInt(t.grid.columns[b] == "id") })
 	}
-	var left []string
 	if t.term.is {
-		left = t.fit()
+		t.left = t.fit()
 	}
 	head := make([]tableCell, len(t.grid.columns))
 	for i, name := range t.grid.columns {
@@ -447,9 +447,6 @@ func (t *tableWriter) begin() error {
 		}
 	}
 	t.rows = nil
-	if len(left) > 0 {
-		t.inv.note("the terminal has no room for %s; choose with $select, or print all with -o csv", someOf(left))
-	}
 	return nil
 }
 
@@ -508,21 +505,31 @@ func (t *tableWriter) line(row []tableCell, style string) error {
 			b.WriteString("  ")
 		}
 	}
-	_, err := t.w.WriteString(t.term.paint(style, strings.TrimRight(b.String(), " ")) + "\n")
+	text := strings.TrimRight(b.String(), " ")
+	if style != "" {
+		text = t.term.paint(style, text)
+	}
+	_, err := t.w.WriteString(text + "\n")
 	return writing(err)
 }
 
 func (t *tableWriter) end(bool) error {
 	switch {
-	case t.widths == nil && t.single > 0:
+	case t.widths == nil && t.count > 0:
 		if err := t.begin(); err != nil {
 			return err
 		}
-	case t.single == 0:
+	case t.count == 0:
 		t.inv.note("there are no items")
 	}
+	if err := t.w.Flush(); err != nil {
+		return writing(err)
+	}
+	if len(t.left) > 0 {
+		t.inv.note("the terminal has no room for %s; choose with $select, or print all with -o csv", someOf(t.left))
+	}
 	t.inv.tellOther(t.grid.other)
-	return writing(t.w.Flush())
+	return nil
 }
 
 // clip shortens a text to width columns.
