@@ -13,8 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // face is a server under test over HTTPS. Its access tokens are JSON claims
 // after a verdict: what a signature proves is the sign-in service's business.
