@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -80,31 +81,43 @@ func (c *Client) Token(ctx context.Context, req Request) (*Token, error) {
 // the caller asked: with Request.Fresh, a token that another process stored
 // after that is as good as one of our own.
 func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Token, error) {
+	epoch := c.memory.now()
 	place, err := c.place(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	old := c.loadToken(ctx, place.tokenKey)
 	if now := c.now(); !old.due(now) && old.serves(req, now) {
-		c.memory.remember(&req, old.Token, time.Time{})
+		c.memory.remember(epoch, &req, old.Token, time.Time{})
 		return old.Token, nil
 	}
 
-	unlock, err := c.store().Lock(ctx, place.lockKey)
+	// While the old token lives nobody is kept waiting for another process that
+	// is renewing it.
+	patience, cancel := ctx, context.CancelFunc(func() {})
+	if old.serves(req, c.now()) {
+		patience, cancel = context.WithTimeout(ctx, livingWait)
+	}
+	unlock, err := c.store().Lock(patience, place.lockKey)
+	waited := patience.Err() != nil
+	cancel()
 	switch {
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("waiting for another process that renews this token: %w", ctx.Err())
-	case err != nil:
-		c.warn(fmt.Errorf("going on without the store's lock: %w", err))
-	default:
+	case err == nil:
 		defer unlock()
 		// Whoever held the lock before us may have done our work.
 		old = c.loadToken(ctx, place.tokenKey)
 		now := c.now()
 		if !old.due(now) && (old.serves(req, now) || old.answers(req, since, now)) {
-			c.memory.remember(&req, old.Token, time.Time{})
+			c.memory.remember(epoch, &req, old.Token, time.Time{})
 			return old.Token, nil
 		}
+	case waited && old.serves(req, c.now()):
+		c.memory.remember(epoch, &req, old.Token, c.now().Add(time.Second))
+		return old.Token, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("waiting for another process that renews this token: %w", ctx.Err())
+	default:
+		c.warn(fmt.Errorf("going on without the store's lock: %w", err))
 	}
 
 	c.open(ctx, &place)
@@ -114,7 +127,7 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 	case err == nil:
 	case old.serves(req, now):
 		c.warn(fmt.Errorf("renewing the token early: %w", err))
-		c.memory.remember(&req, old.Token, now.Add(renewalRest))
+		c.memory.remember(epoch, &req, old.Token, now.Add(renewalRest))
 		return old.Token, nil
 	default:
 		return nil, err
@@ -123,9 +136,12 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		return nil, fmt.Errorf("the token that was issued lives for %s; %s more life than that cannot be had",
 			token.Expires.Sub(now).Round(time.Second), req.MinValid)
 	}
-	c.memory.remember(&req, token, time.Time{})
+	c.memory.remember(epoch, &req, token, time.Time{})
 	return token, nil
 }
+
+// livingWait is how long a caller who already has a token waits for the lock.
+const livingWait = 100 * time.Millisecond
 
 // renewalRest is how long a failed early renewal is not tried again.
 const renewalRest = 30 * time.Second
@@ -187,7 +203,11 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 	}
 	defer unlock()
 	if place.account, err = c.loadAccount(ctx, place.accountKey); err != nil {
-		return nil, err
+		if !errors.Is(err, ErrNotStored) {
+			return nil, err
+		}
+		c.warn(err) // a damaged record is replaced by this one
+		place.account = accountRecord{}
 	}
 	place.account.Account = token.Account
 	if err := c.save(ctx, req, place, token); err != nil {
@@ -202,9 +222,11 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 // is an id or a user name; empty means the only one known. Tokens that were
 // handed out stay valid until they expire.
 func (c *Client) SignOut(ctx context.Context, account string) (Account, error) {
-	known, err := c.pick(ctx, account)
-	if err != nil {
-		return Account{}, err
+	known, err := Account{ID: strings.ToLower(account)}, error(nil)
+	if !isAccountID(account) {
+		if known, err = c.pick(ctx, account); err != nil {
+			return Account{}, err
+		}
 	}
 	if known.ID == "" {
 		return Account{}, fmt.Errorf("nobody is signed in to this client: %w", ErrInteraction)
@@ -219,7 +241,10 @@ func (c *Client) SignOut(ctx context.Context, account string) (Account, error) {
 	if err != nil {
 		c.warn(err)
 	}
-	c.memory.forget()
+	if record.Account.ID != "" {
+		known = record.Account
+	}
+	defer c.memory.forget() // when the records are gone
 	for _, key := range record.Tokens {
 		if err := c.store().Delete(ctx, key); err != nil {
 			return Account{}, fmt.Errorf("forgetting a token: %w", err)
@@ -249,8 +274,15 @@ func nobody(req Request, place place) error {
 }
 
 func (c *Client) flow() Flow {
-	if c.Flow == nil && c.Credential != nil {
-		return ClientCredentials{}
+	switch f := c.Flow.(type) {
+	case nil:
+		if c.Credential != nil {
+			return ClientCredentials{}
+		}
+	case *ClientCredentials: // pointers to flows are flows, too
+		return *f
+	case *OnBehalfOf:
+		return *f
 	}
 	return c.Flow
 }

@@ -114,6 +114,8 @@ type BadAnswerError struct {
 	Host   string // who answered
 	Status int    // the HTTP status
 	Why    string // what is wrong with the answer, and what that usually means
+	// RetryAfter is how long the server asked to wait; 0 if it did not.
+	RetryAfter time.Duration
 }
 
 // Error names the host, the status and what is wrong.

@@ -200,7 +200,13 @@ func (c *Client) fetchKeys(ctx context.Context, authority Authority) (map[string
 			continue
 		}
 		public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
-		keys[k.ID] = signingKey{public, orElse(k.Issuer, metadata.Issuer)}
+		// The document of one tenant names its issuer, while its keys carry the
+		// template: they sign for every tenant.
+		issuer := metadata.Issuer
+		if strings.Contains(issuer, "{tenantid}") {
+			issuer = orElse(k.Issuer, issuer)
+		}
+		keys[k.ID] = signingKey{public, issuer}
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the authority publishes no RSA keys")

@@ -17,6 +17,7 @@ type memory struct {
 	mu      sync.RWMutex // guards the fields below
 	entries map[uint64]*entry
 	sweepAt int // the size at which expired entries are dropped next
+	epoch   int // how often everything was forgotten
 }
 
 // entry is one remembered answer. It is not changed once it is in the map. It
@@ -74,7 +75,7 @@ func splitScopes(req *Request) (first string, more []string) {
 // remember keeps t as the answer to req. The token is handed out by many
 // callers from now on, and comes from memory for all of them. Until restUntil
 // no renewal is tried, although it may be due.
-func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
+func (m *memory) remember(epoch int, req *Request, t *Token, restUntil time.Time) {
 	kept := t
 	if t.Origin != OriginCache || !t.Refresh.IsZero() {
 		c := *t
@@ -91,6 +92,9 @@ func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.epoch != epoch {
+		return // read before a sign-in or a sign-out
+	}
 	if m.entries == nil {
 		m.entries, m.sweepAt = map[uint64]*entry{}, 1024
 	}
@@ -106,6 +110,7 @@ func (m *memory) remember(req *Request, t *Token, restUntil time.Time) {
 func (m *memory) forget() {
 	m.mu.Lock()
 	m.entries = nil
+	m.epoch++
 	m.mu.Unlock()
 }
 
@@ -119,6 +124,7 @@ type flight struct {
 	done  chan struct{}
 	token *Token
 	err   error
+	ended bool // the leader's own context was over
 }
 
 func flightKey(req *Request) string {
@@ -154,7 +160,7 @@ func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, 
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-			if shared.err != nil && isContext(shared.err) && ctx.Err() == nil {
+			if shared.ended && isContext(shared.err) && ctx.Err() == nil {
 				continue
 			}
 			return shared.token, shared.err
@@ -170,7 +176,15 @@ func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, 
 				close(shared.done)
 			}()
 			shared.token, shared.err = obtain()
+			shared.ended = ctx.Err() != nil
 		}()
 		return shared.token, shared.err
 	}
+}
+
+// now is the epoch that an answer found from here on belongs to.
+func (m *memory) now() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.epoch
 }

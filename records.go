@@ -40,7 +40,11 @@ type tokenRecord struct {
 func (r tokenRecord) due(now time.Time) bool { return r.Token == nil || !now.Before(r.RefreshOn) }
 
 // serves reports whether the token may be handed out for req as it is.
-func (r tokenRecord) serves(req Request, now time.Time) bool { return r.Token.serves(req, now) }
+func (r tokenRecord) serves(req Request, now time.Time) bool {
+	// A token from the future was stored before the clock was set right; when it
+	// ends nobody knows.
+	return r.Obtained.Before(now.Add(clockSkew)) && r.Token.serves(req, now)
+}
 
 // answers reports whether a token that was stored since the caller asked does
 // for a request that wants a fresh one. A claims challenge needs an answer of
@@ -108,6 +112,9 @@ func isAccountID(name string) bool {
 
 // of returns the place for the account that a flow came back with.
 func (p place) of(c *Client, req Request, account Account) place {
+	if p.accountKey == "" { // its token record is its own, whomever it speaks for
+		return p
+	}
 	if account.ID == "" || account.ID == p.account.Account.ID {
 		p.account.Account = account
 		return p
@@ -163,6 +170,9 @@ func digest(parts ...string) string {
 func (c *Client) pick(ctx context.Context, name string) (Account, error) {
 	index, err := c.loadIndex(ctx)
 	if err != nil {
+		if !errors.Is(err, ErrNotStored) {
+			return Account{}, err // not to be taken for "nobody is signed in"
+		}
 		c.warn(err)
 	}
 	var found []Account
@@ -261,7 +271,8 @@ func (c *Client) loadToken(ctx context.Context, key string) tokenRecord {
 
 func (c *Client) loadIndex(ctx context.Context) (indexRecord, error) {
 	var index indexRecord
-	return index, c.read(ctx, c.indexKey(), &index)
+	err := c.read(ctx, c.indexKey(), &index)
+	return index, err
 }
 
 func (c *Client) indexKey() string {
@@ -339,7 +350,7 @@ func (c *Client) save(ctx context.Context, req Request, p place, t *Token) error
 	}
 	return c.write(ctx, p.tokenKey, storedToken{
 		AccessText: t.Access.Reveal(), Scopes: t.Scopes, Asked: req.Scopes, Expires: t.Expires, RefreshOn: t.RefreshOn,
-		Obtained: c.now(), Account: p.account.Account, Tenant: t.Tenant, ClientID: c.ID, Authority: c.Authority.origin(),
+		Obtained: c.now(), Account: t.Account, Tenant: t.Tenant, ClientID: c.ID, Authority: c.Authority.origin(),
 	})
 }
 

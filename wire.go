@@ -162,6 +162,10 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values) ([]
 		if errors.As(err, &refusal) && refusal.RetryAfter > wait {
 			wait = refusal.RetryAfter
 		}
+		var bad *BadAnswerError // a front end in trouble answers with a web page
+		if errors.As(err, &bad) && bad.RetryAfter > wait {
+			wait = bad.RetryAfter
+		}
 		if deadline, ok := ctx.Deadline(); wait > maxRetryAfter || ok && time.Until(deadline) < wait {
 			return nil, err
 		}
@@ -218,7 +222,7 @@ func (c *Client) postOnce(ctx context.Context, endpoint, form, grant string, hid
 	}
 	refusal := &Error{Status: status, Host: hostOf(endpoint), Grant: grant, RetryAfter: retryAfter(header, c.now())}
 	if !refusal.decode(body, hide) {
-		return nil, &BadAnswerError{Host: hostOf(endpoint), Status: status, Why: notJSON(header, body)}
+		return nil, &BadAnswerError{Host: hostOf(endpoint), Status: status, Why: notJSON(header, body), RetryAfter: refusal.RetryAfter}
 	}
 	if refusal.CorrelationID == "" {
 		refusal.CorrelationID = id
@@ -262,9 +266,11 @@ func bareCause(err error) error {
 
 // http returns the client's HTTP client, changed to follow no redirect.
 func (c *Client) http() *http.Client {
-	h := http.Client{Transport: defaultTransport()}
+	var h http.Client
 	if c.HTTP != nil {
 		h = *c.HTTP
+	} else {
+		h.Transport = defaultTransport()
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	h.Jar = nil
@@ -272,7 +278,11 @@ func (c *Client) http() *http.Client {
 }
 
 var defaultTransport = sync.OnceValue(func() http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // replaced by the program
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second}
+	}
+	t = t.Clone()
 	t.MaxResponseHeaderBytes = maxHeader
 	t.ResponseHeaderTimeout = exchangeTime
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -305,7 +315,10 @@ func (e *Error) decode(body []byte, hide func(string) string) bool {
 	// as they are, if they are JSON.
 	var claims string
 	if json.Unmarshal(members["claims"], &claims) == nil && decodeObject([]byte(claims), new(map[string]any)) == nil {
-		e.Claims = claims
+		challenge := jsontext.Value(hide(claims))
+		if challenge.Compact() == nil && clean(string(challenge)) == string(challenge) {
+			e.Claims = string(challenge)
+		}
 	}
 	var numbers []jsontext.Value
 	if json.Unmarshal(members["error_codes"], &numbers) == nil {

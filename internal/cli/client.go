@@ -45,7 +45,9 @@ func (inv *invocation) client(ctx context.Context, s *settings) (*fob.Client, fo
 			return nil, req, err
 		}
 		if known != nil {
-			inv.adopt(s, *known)
+			if err := inv.adopt(s, *known); err != nil {
+				return nil, req, err
+			}
 			req.Account = known.Account.ID
 		}
 		s.defaultsOfEmulator()
@@ -58,6 +60,9 @@ func (inv *invocation) client(ctx context.Context, s *settings) (*fob.Client, fo
 			return nil, req, inv.nobody(s)
 		}
 	}
+	account := req.Account
+	req = inv.request(s) // once more: the account may have brought its cloud
+	req.Account = account
 	c.ID, c.Authority = s.clientID.text, s.authority
 	if err := s.authority.Check(); err != nil {
 		return nil, req, &problem{status: StatusUsage, err: err}
@@ -103,7 +108,7 @@ func (s *settings) defaultsOfEmulator() {
 }
 
 // adopt takes over what a stored sign-in says.
-func (inv *invocation) adopt(s *settings, known fob.RecordInfo) {
+func (inv *invocation) adopt(s *settings, known fob.RecordInfo) error {
 	const from = "the signed-in account"
 	if s.clientID.text == "" {
 		s.clientID = value{known.ClientID, from}
@@ -113,7 +118,7 @@ func (inv *invocation) adopt(s *settings, known fob.RecordInfo) {
 	}
 	s.authority = s.authority.WithTenant(s.tenant.text)
 	if s.authorityFrom != "default" || sameOrigin(s.authority.Host, known.Authority) {
-		return
+		return nil
 	}
 	s.authority.Host, s.authorityFrom = known.Authority, from
 	if running, err := inv.findEmulator(s.cacheDir.text, known.Authority); err == nil {
@@ -122,15 +127,14 @@ func (inv *invocation) adopt(s *settings, known fob.RecordInfo) {
 		if s.caFile.text == "" {
 			s.caFile = value{running.CAFile, from}
 		}
-		return
+		return nil
 	}
 	s.cloud = cloudOf(known.Authority)
 	if s.graph.from != "--graph-host" {
 		s.graph, s.graphAudience = value{s.cloud.Graph, from}, s.cloud.Graph
-		if s.scopesFrom == "default" {
-			s.scopes = []string{s.graphAudience + "/.default"}
-		}
 	}
+	s.scopes = nil // the short names and the default mean that cloud's
+	return inv.resolveScopes(s)
 }
 
 // request is the part of the settings that says which token.

@@ -61,6 +61,16 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 
 // forgetAll clears the store, also one whose records cannot be read.
 func (inv *invocation) forgetAll(ctx context.Context, s *settings) error {
+	// Under its lock first, or a renewal that is under way would put the sign-in
+	// back.
+	if all, err := inv.storedAccounts(ctx, s); err == nil {
+		for _, a := range all {
+			c := &fob.Client{Authority: fob.Authority{Host: a.Authority}, ID: a.ClientID, Store: inv.opened, Warn: inv.warn}
+			if _, err := c.SignOut(ctx, a.Account.ID); err != nil {
+				inv.warn(err)
+			}
+		}
+	}
 	if err := filestore.Clear(ctx, storeDir(s)); err != nil {
 		return err
 	}
