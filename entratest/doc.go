@@ -57,6 +57,18 @@
 // An entry with the id or name of something that exists changes it. A word that
 // is not known is an error that names its line.
 //
+// # Graph
+//
+// Users, groups, apps, service principals, grants, role assignments, mail,
+// photos and files can be read and written, with the permissions, query rules
+// and error bodies of the real service; delta queries follow the changes, and
+// $batch takes twenty requests. What is changed there counts everywhere: a
+// secret made by addPassword signs in. What Graph has and the emulator has not
+// is refused with 501, a query option that it does not implement with 400.
+// Config.GeneratedUsers adds a million users that take no memory,
+// [Emulator.Throttle] counts resource units, and files go up and down at
+// [Emulator.StorageURL], which refuses tokens.
+//
 // # Making things happen
 //
 // Nothing misbehaves unless it is told to. [Emulator.Fail] makes requests fail

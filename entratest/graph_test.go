@@ -326,3 +326,14 @@ func TestGraphStillTakesEveryoneAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestThrottlingIsSetOverHTTP(t *testing.T) {
+	g := admin(t, func(cfg *entratest.Config) { cfg.ControlListen = "127.0.0.1:0" })
+	bare := g
+	bare.token = ""
+	bare.call(200, "POST", g.e.ControlURL()+"/throttle", `{"units":1,"retry_after":"none"}`)
+	g.call(429, "GET", "/users", "")
+	bare.call(400, "POST", g.e.ControlURL()+"/throttle", `{"retry_after":"never"}`)
+	bare.call(200, "POST", g.e.ControlURL()+"/throttle", `{}`)
+	g.call(200, "GET", "/users", "")
+}

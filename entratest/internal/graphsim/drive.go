@@ -185,7 +185,7 @@ func (t *tree) replace(old *item, change func(*item)) *item {
 // baseItem is the item that the path of the request begins at: the root, or one
 // that is named by its id.
 func (c *call) baseItem(t *tree) *item {
-	if len(c.args) > 1 {
+	if len(c.args) > 1 && c.args[1] != "root" {
 		return t.byID(c.args[1])
 	}
 	return t.items[0]

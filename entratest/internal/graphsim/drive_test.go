@@ -92,7 +92,7 @@ func TestFoldersAndNames(t *testing.T) {
 	f.get("/v1.0/me/drive/root:/Box/x.txt", ada).want(t, "inside of what is gone", 404, "itemNotFound")
 	f.get("/v1.0/users/ben@fob.example/drive/root", ada).want(t, "another's drive", 403, "accessDenied")
 	id := f.get("/v1.0/me/drive", ada).str("id")
-	f.get("/v1.0/drives/"+id+"/root/children", ada).want(t, "by its id", 200, "")
+	f.get("/v1.0/drives/"+id+"/items/root/children", ada).want(t, "by its id", 200, "")
 }
 
 // session begins an upload and returns its address.

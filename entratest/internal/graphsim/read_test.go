@@ -368,3 +368,27 @@ func TestWhoAsksTooMuchIsThrottled(t *testing.T) {
 	f.Throttle(Throttle{})
 	f.get("/v1.0/users", tok).want(t, "no limits", 200, "")
 }
+
+func TestABatchHasFourLanesForAMailbox(t *testing.T) {
+	f := start(t)
+	var requests []string
+	for i := range 6 {
+		requests = append(requests, fmt.Sprintf(`{"id":"%d","method":"GET","url":"/me/messages"}`, i))
+	}
+	throttledIn := func() (ids []string) {
+		for id, item := range f.batch(user("Mail.Read"), strings.Join(requests, ",")) {
+			if item["status"] == 429.0 {
+				ids = append(ids, id)
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	if got := throttledIn(); got != nil {
+		t.Errorf("without limits: %v", got)
+	}
+	f.Throttle(Throttle{Units: -1})
+	if got := throttledIn(); !slices.Equal(got, []string{"4", "5"}) {
+		t.Errorf("with limits: %v", got)
+	}
+}

@@ -315,7 +315,7 @@ func (c *call) route(path []string) {
 	switch {
 	case !c.allowed():
 		c.denied()
-	case !c.throttled(path):
+	case !c.throttled():
 		r.serve(c)
 	}
 }

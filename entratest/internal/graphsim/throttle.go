@@ -57,7 +57,7 @@ func (s *Server) throttling() bool {
 }
 
 // cost is how many resource units a request costs.
-func (c *call) cost(path []string) int {
+func (c *call) cost() int {
 	pattern := strings.ToLower(c.at.pattern)
 	pattern = strings.NewReplacer("/{cast}", "", "{person}", "users/{id}").Replace(pattern)
 	n := 1
@@ -94,11 +94,11 @@ func (c *call) cost(path []string) int {
 
 // throttled charges a request to its app, and says whether it has answered
 // 429. What is refused counts too.
-func (c *call) throttled(path []string) bool {
+func (c *call) throttled() bool {
 	if c.at.face != directoryWork || c.at.pattern == "/$batch" {
 		return false
 	}
-	units := c.cost(path)
+	units := c.cost()
 	c.w.Header().Set("x-ms-resource-unit", strconv.Itoa(units))
 	t := &c.Server.throttle
 	t.mu.Lock()
