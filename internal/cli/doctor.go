@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -381,6 +382,9 @@ func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any
 
 // user is the signed-in user of the app's tenant, if there is one.
 func (d *doctor) user(ctx context.Context) (fob.TokenSource, fob.Request, error) {
+	if _, err := os.Stat(storeDir(d.s)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fob.Request{}, nil // and looking makes no store
+	}
 	all, err := d.inv.storedAccounts(ctx, d.s)
 	if err != nil {
 		return nil, fob.Request{}, err

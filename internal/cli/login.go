@@ -65,7 +65,7 @@ func (inv *invocation) loginCommand() *cobra.Command {
 			return err
 		}
 		inv.tellSettings(s)
-		c := &fob.Client{Authority: s.authority, ID: s.clientID.text, Store: store, HTTP: &http.Client{Transport: inv.warned(s, inv.roundTripper(s))}, Warn: inv.warn}
+		c := &fob.Client{Authority: s.authority, ID: s.clientID.text, Store: store, HTTP: &http.Client{Transport: inv.roundTripper(s)}, Warn: inv.warn}
 		req := inv.request(s)
 		switch {
 		case !s.refreshToken.IsZero():
@@ -85,6 +85,7 @@ func (inv *invocation) loginCommand() *cobra.Command {
 			defer cancel()
 		}
 		inv.watch()
+		inv.warnAbout(s) // before somebody takes the trouble
 		token, err := c.SignIn(ctx, req)
 		if err != nil {
 			return err
