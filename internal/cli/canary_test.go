@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -106,12 +107,14 @@ var wholeJWT = regexp.MustCompile(`ey[\w-]{8,}\.ey[\w-]{8,}\.[\w-]{40,}`)
 func TestNoCommandShowsASecret(t *testing.T) {
 	known := &canaries{all: map[string]string{}}
 	var emulator *entratest.Emulator
-	server := httptest.NewTLSServer(known.watch(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(known.watch(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		emulator.ServeHTTP(w, r)
 		for _, d := range emulator.PendingDevices() { // the person at the other screen
 			emulator.Approve(d.UserCode, entratest.AdaUPN)
 		}
 	})))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the doctor looks at connections and sends nothing
+	server.StartTLS()
 	defer server.Close()
 	emulator = entratest.New(t, func(cfg *entratest.Config) { cfg.AuthorityURL, cfg.DeviceInterval = server.URL, time.Second })
 	secret, password := "canary-"+rand.Text(), "canary-"+rand.Text()
