@@ -435,7 +435,7 @@ func TestTheEmulatorPageNamesTheFlagsOfTheCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := regexp.MustCompile(`\.(?:String|Duration|StringSlice|Bool)VarP?\(&[\w.]+, "([a-z-]+)"`).FindAllSubmatch(source, -1)
+	flags := regexp.MustCompile(`\.\w+VarP?\(&[\w.]+, "([a-z-]+)"`).FindAllSubmatch(source, -1)
 	if len(flags) < 10 {
 		t.Fatalf("only %d flags were found in internal/cli/emulator.go: this test has lost its eyes", len(flags))
 	}
