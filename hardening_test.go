@@ -304,3 +304,33 @@ func TestAClaimsChallengeInARefusalIsHarmlessOrAbsent(t *testing.T) {
 		}
 	}
 }
+
+func TestAWrongSecretIsNotCoveredUpByAStoredToken(t *testing.T) {
+	e := entratest.New(t)
+	store := fob.MemoryStore()
+	with := func(secret string) (*fob.Token, error) {
+		c := daemon(e)
+		c.Store, c.Credential = store, fob.ClientSecret{Secret: fob.NewSecret(secret)}
+		return c.Token(t.Context(), fob.Request{Scopes: graphDefault})
+	}
+	if _, err := with(entratest.DaemonSecret); err != nil {
+		t.Fatal(err)
+	}
+	_, err := with("a wrong secret")
+	var refusal *fob.Error
+	if !errors.As(err, &refusal) || refusal.AADSTS() != 7000215 {
+		t.Errorf("the wrong secret: %v", err)
+	}
+	if token, err := with(entratest.DaemonSecret); err != nil || token.Origin != fob.OriginCache {
+		t.Errorf("the right one afterwards: %v, %v", token, err)
+	}
+	certificate := newCertificate(t)
+	if err := e.AddCertificate(entratest.DaemonClientID, certificate.Leaf); err != nil {
+		t.Fatal(err)
+	}
+	c := daemon(e)
+	c.Store, c.Credential = store, certificate
+	if token := mustToken(t, c, fob.Request{Scopes: graphDefault}); token.Origin != fob.OriginFlow {
+		t.Errorf("another credential of the app got its token from %s", token.Origin)
+	}
+}

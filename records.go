@@ -218,6 +218,7 @@ type storedToken struct {
 	Tenant     string    `json:"tenant"`
 	ClientID   string    `json:"client_id"`
 	Authority  string    `json:"authority"`
+	Proof      string    `json:"proof,omitempty"` // see Client.proof
 }
 
 // read gets and decodes a record. No record is not an error: it leaves into as
@@ -260,13 +261,29 @@ func (c *Client) loadToken(ctx context.Context, key string) tokenRecord {
 		c.warn(err)
 		return tokenRecord{}
 	}
-	if s.AccessText == "" {
-		return tokenRecord{}
+	if proof := c.proof(); s.AccessText == "" || s.Proof != proof && s.Proof != "" && proof != "" {
+		return tokenRecord{} // none, or got with a credential that may be better than ours
 	}
 	return tokenRecord{Obtained: s.Obtained, Token: &Token{
 		Access: NewSecret(s.AccessText), Type: "Bearer", Scopes: s.Scopes, Expires: s.Expires, RefreshOn: s.RefreshOn,
 		Origin: OriginCache, Account: s.Account, Tenant: s.Tenant,
 	}}
+}
+
+// proof tells the client's credential from others without giving it away: it
+// stands inside the sealed record, so that a wrong secret is refused by the
+// server and not covered up by the token that the right one got. Assertions
+// change with every exchange and have none.
+func (c *Client) proof() string {
+	switch credential := c.Credential.(type) {
+	case ClientSecret:
+		return "secret " + digest(credential.Reveal())
+	case *Certificate:
+		if credential.Leaf != nil {
+			return "certificate " + digest(string(credential.Leaf.Raw))
+		}
+	}
+	return ""
 }
 
 func (c *Client) loadIndex(ctx context.Context) (indexRecord, error) {
@@ -351,6 +368,7 @@ func (c *Client) save(ctx context.Context, req Request, p place, t *Token) error
 	return c.write(ctx, p.tokenKey, storedToken{
 		AccessText: t.Access.Reveal(), Scopes: t.Scopes, Asked: req.Scopes, Expires: t.Expires, RefreshOn: t.RefreshOn,
 		Obtained: c.now(), Account: t.Account, Tenant: t.Tenant, ClientID: c.ID, Authority: c.Authority.origin(),
+		Proof: c.proof(),
 	})
 }
 

@@ -266,6 +266,9 @@ func (inv *invocation) flagError(cmd *cobra.Command, err error) error {
 }
 
 func wantedValue(f *pflag.Flag) string {
+	if c, ok := f.Value.(*choice); ok {
+		return "one of " + strings.Join(c.among, ", ")
+	}
 	switch f.Value.Type() {
 	case "duration":
 		return "a span like 90s, 5m or 1h"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -161,6 +162,10 @@ func (inv *invocation) signedIn(ctx context.Context, s *settings) (*fob.RecordIn
 			found = append(found, a)
 		}
 	}
+	// The tenant chooses among several; a single account may be a guest there.
+	if local := slices.DeleteFunc(slices.Clone(found), func(a fob.RecordInfo) bool { return !atHome(a, s) }); len(local) > 0 {
+		found = local
+	}
 	switch len(found) {
 	case 0:
 		return nil, nil
@@ -192,10 +197,15 @@ func (inv *invocation) fits(a fob.RecordInfo, s *settings) bool {
 		return false
 	case s.authorityFrom != "default" && !sameOrigin(withScheme(s.authority.Host), a.Authority):
 		return false
-	case isGUID(s.tenant.text) && name == "" && !strings.EqualFold(s.tenant.text, a.Account.Tenant):
-		return false // a domain may be any tenant's; and a named account may be a guest elsewhere
 	}
 	return true
+}
+
+// atHome reports whether the tenant that was asked for is one that the account
+// signed in to, or its own. A domain may be any tenant's.
+func atHome(a fob.RecordInfo, s *settings) bool {
+	_, home, _ := strings.Cut(a.Account.ID, ".")
+	return !isGUID(s.tenant.text) || strings.EqualFold(s.tenant.text, a.Account.Tenant) || strings.EqualFold(s.tenant.text, home)
 }
 
 func withScheme(host string) string {
@@ -262,6 +272,10 @@ func (inv *invocation) store(s *settings) (fob.Store, error) {
 func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
 	if inv.opened != nil {
 		return inv.opened, nil
+	}
+	if s.cacheDir.text == "" {
+		err := errors.New("neither HOME nor XDG_CACHE_HOME is set")
+		return nil, &problem{status: StatusUsage, text: "there is no place to keep tokens", err: err, fix: "name a directory with --cache-dir or FOB_CACHE_DIR"}
 	}
 	store, err := filestore.Open(storeDir(s))
 	if err != nil {

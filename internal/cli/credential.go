@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -114,16 +116,20 @@ func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
 	}
 	if f.federatedTokenFile != "" {
 		byFlag = append(byFlag, offer{"federated token", "--federated-token-file", func() (fob.Credential, error) {
-			return fob.AssertionFile(f.federatedTokenFile), nil
+			return federatedFile("--federated-token-file", f.federatedTokenFile)
 		}})
 	}
 	for _, offers := range [][]offer{
 		byFlag,
 		inv.credentialVariables(s, "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE"),
-		inv.credentialVariables(s, "ARM_CLIENT_SECRET", "ARM_CLIENT_CERTIFICATE_PATH", "ARM_OIDC_TOKEN_FILE_PATH"),
+		append(inv.credentialVariables(s, "ARM_CLIENT_SECRET", "ARM_CLIENT_CERTIFICATE_PATH", "ARM_OIDC_TOKEN_FILE_PATH"), inv.oidcToken(s)...),
 	} {
 		switch {
 		case len(offers) == 0:
+			continue
+		case offers[0].from[0] != '-' && (f.deviceCode || f.account != ""):
+			// A flag says that a person is meant, and flags come first.
+			inv.tell("%s is not used: the flags ask for a user's token", offers[0].from)
 			continue
 		case len(offers) > 1:
 			return &problem{status: StatusUsage, text: "both " + offers[0].from + " and " + offers[1].from + " are given, and an app signs in with one credential",
@@ -141,6 +147,7 @@ func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
 			return err
 		}
 		s.credential, s.credentialFrom = credential, offers[0].from
+		inv.sameFamily(s)
 		break
 	}
 	return inv.checkCredentialFlags(s)
@@ -181,10 +188,48 @@ func (inv *invocation) credentialVariables(s *settings, secret, certificate, fed
 	}
 	if v := inv.variable(s, federated); v.text != "" {
 		offers = append(offers, offer{"federated token", federated, func() (fob.Credential, error) {
-			return fob.AssertionFile(v.text), nil
+			return federatedFile(federated, v.text)
 		}})
 	}
 	return offers
+}
+
+// federatedFile is a federated token in a file, which is there by now although
+// it is read later, and again.
+func federatedFile(from, path string) (fob.Credential, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, secretFileProblem(from, err)
+	}
+	f.Close()
+	return fob.AssertionFile(path), nil
+}
+
+// oidcToken is the federated token that Terraform's variable holds itself.
+func (inv *invocation) oidcToken(s *settings) []offer {
+	const name = "ARM_OIDC_TOKEN"
+	v := inv.variable(s, name)
+	if v.text == "" {
+		return nil
+	}
+	return []offer{{"federated token", name, func() (fob.Credential, error) {
+		token, err := inv.cleanSecret(name, []byte(v.text))
+		return fob.Assertion(func(context.Context) (fob.Secret, error) { return token, nil }), err
+	}}}
+}
+
+// sameFamily takes the client id and the tenant from the variables that the
+// credential is from: AZURE_CLIENT_ID and ARM_CLIENT_SECRET may be of two apps.
+func (inv *invocation) sameFamily(s *settings) {
+	family, _, _ := strings.Cut(s.credentialFrom, "_")
+	if family != "AZURE" && family != "ARM" {
+		return
+	}
+	for name, v := range map[string]*value{"_CLIENT_ID": &s.clientID, "_TENANT_ID": &s.tenant} {
+		if own := inv.variable(s, family+name); own.text != "" && !strings.HasPrefix(v.from, "--") {
+			*v = own
+		}
+	}
 }
 
 // certificate reads a certificate with its key.
@@ -238,9 +283,21 @@ func (inv *invocation) secretFile(s *settings, flag, path string) (fob.Secret, e
 		data, err = readBounded(path, maxSecretFile)
 	}
 	if err != nil {
-		return fob.Secret{}, &problem{status: StatusUsage, text: "reading " + flag, err: err}
+		return fob.Secret{}, secretFileProblem(flag, err)
 	}
 	return inv.cleanSecret(flag, data)
+}
+
+// secretFileProblem words why a secret could not be read. What stands in the
+// place of the file's name may be the secret itself, so it is not repeated.
+func secretFileProblem(flag string, err error) error {
+	p := &problem{status: StatusUsage, text: "reading the file of " + flag, err: err}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		p.err = path.Err
+		p.fix = "check the file's name; if that was the secret itself, it is in the shell's history now: renew it, and give it in a file or on stdin (" + flag + " -)"
+	}
+	return p
 }
 
 // cleanSecret removes what editors and shells add to a secret, and says so

@@ -58,6 +58,7 @@ func (inv *invocation) emulatorFlags(fs *pflag.FlagSet, cfg *entratest.Config) {
 	fs.StringVar(&cfg.AuthorityURL, "authority-url", "", "`URL` that clients reach sign-in by")
 	fs.StringVar(&cfg.GraphURL, "graph-url", "", "`URL` that clients reach Graph by")
 	fs.DurationVar(&cfg.DeviceInterval, "device-interval", 0, "`time` between two polls of a device code (default 5s)")
+	fs.IntVar(&cfg.GeneratedUsers, "users", 0, "add this `number` of generated users, a million if need be; they cost no memory")
 	fs.StringSliceVar(&cfg.Impersonate, "impersonate", nil, "host `names` of Microsoft that point at the emulator; \"all\" for the public cloud's")
 	fs.BoolVar(&cfg.InsecureListenOnAnyAddress, "insecure-let-every-machine-get-every-token", false, "allow --listen on an address that other machines reach")
 	fs.StringVar(&inv.flags.cacheDir, "cache-dir", "", "`directory` for its certificate authority and its address (FOB_CACHE_DIR)")

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -28,7 +30,7 @@ func (inv *invocation) headerCommand() *cobra.Command {
 		case "curl":
 			// A token is visible ASCII without quotes or backslashes, or it
 			// would not have been accepted.
-			return inv.print(`header = "Authorization: ` + value + "\"\n")
+			return inv.print(`header = "Authorization: ` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + "\"\n")
 		case "json":
 			return inv.printJSON(struct {
 				Authorization string `json:"Authorization"`

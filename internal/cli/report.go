@@ -230,8 +230,10 @@ func (inv *invocation) wantsJSON() bool {
 		switch {
 		case arg == "--":
 			return false
-		case arg == "-ojson", arg == "-o=json", arg == "--output=json":
+		case arg == "-ojson", arg == "-o=json", arg == "--output=json", arg == "-vojson":
 			return true
+		case arg == "-vo" && i+1 < len(inv.Args):
+			return inv.Args[i+1] == "json"
 		case (arg == "-o" || arg == "--output") && i+1 < len(inv.Args):
 			return inv.Args[i+1] == "json"
 		}

@@ -191,6 +191,9 @@ type settings struct {
 func (inv *invocation) resolve(groups flagGroup) (*settings, error) {
 	s := &settings{}
 	inv.settings = s
+	if inv.flags.minValid < 0 {
+		return s, &problem{status: StatusUsage, text: "--min-valid is less than nothing", fix: "give a span like 10m"}
+	}
 	if err := inv.resolveCacheDir(s); err != nil {
 		return s, err
 	}
@@ -235,11 +238,10 @@ func (inv *invocation) variable(s *settings, name string) value {
 func (inv *invocation) resolveCacheDir(s *settings) error {
 	s.cacheDir = first(value{inv.flags.cacheDir, "--cache-dir"}, value{inv.getenv("FOB_CACHE_DIR"), "FOB_CACHE_DIR"})
 	if s.cacheDir.text == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return &problem{status: StatusUsage, text: "there is no place to keep tokens", err: err, fix: "name a directory with --cache-dir or FOB_CACHE_DIR"}
+		// Without a home there is no place; who needs one says so.
+		if dir, err := os.UserCacheDir(); err == nil {
+			s.cacheDir = value{filepath.Join(dir, "fob"), "default"}
 		}
-		s.cacheDir = value{filepath.Join(dir, "fob"), "default"}
 	}
 	return nil
 }
@@ -279,6 +281,11 @@ func (inv *invocation) resolvePlace(s *settings) error {
 		s.authority.Host = s.emulator.URL
 	case environment != "":
 		s.authority.Host, s.authorityFrom = environment, "AZURE_AUTHORITY_HOST"
+	case inv.getenv("ARM_ENVIRONMENT") != "":
+		if s.cloud, err = terraformCloud(inv.getenv("ARM_ENVIRONMENT")); err != nil {
+			return err
+		}
+		s.authority.Host, s.authorityFrom = s.cloud.AuthorityHost, "ARM_ENVIRONMENT"
 	default:
 		s.authority.Host, s.authorityFrom = s.cloud.AuthorityHost, "default"
 	}
@@ -304,6 +311,16 @@ func (inv *invocation) resolvePlace(s *settings) error {
 		s.caFile = value{s.emulator.CAFile, s.authorityFrom}
 	}
 	return nil
+}
+
+// terraformCloud knows the clouds by Terraform's names.
+func terraformCloud(name string) (fob.Cloud, error) {
+	switch strings.ToLower(name) {
+	case "public", "usgovernment", "china":
+		return fob.CloudNamed(strings.Replace(strings.ToLower(name), "usgovernment", "usgov", 1))
+	}
+	return fob.Cloud{}, &problem{status: StatusUsage, text: "ARM_ENVIRONMENT is " + quoted(name) + "; fob knows public, usgovernment and china",
+		fix: "name the place to sign in with --authority-host"}
 }
 
 func truthy(s string) bool {
