@@ -81,7 +81,7 @@ func (c *Client) Token(ctx context.Context, req Request) (*Token, error) {
 // the caller asked: with Request.Fresh, a token that another process stored
 // after that is as good as one of our own.
 func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Token, error) {
-	epoch := c.memory.now()
+	epoch := c.memory.epoch.Load()
 	place, err := c.place(ctx, req)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,19 +17,23 @@ import (
 // in turn. The emulator never says slow_down unasked, and never lies.
 func deviceServer(t *testing.T, device string, polls ...string) (*Client, *[]time.Duration) {
 	t.Helper()
+	var mu sync.Mutex // guards polls: a dropped connection's handler may still run
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/devicecode") {
 			io.WriteString(w, device)
 			return
 		}
+		mu.Lock()
 		if len(polls) == 0 {
+			mu.Unlock()
 			t.Error("polled on after the end")
 			w.WriteHeader(http.StatusTeapot)
 			return
 		}
 		answer := polls[0]
 		polls = polls[1:]
+		mu.Unlock()
 		switch {
 		case answer == "drop":
 			panic(http.ErrAbortHandler)

@@ -3,21 +3,93 @@ package fob
 import (
 	"context"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // memory is what a client remembers of its own answers: tokens as they are
-// handed out, found by the request without any decoding. A hit costs a hash
-// and a map access, and allocates nothing.
+// handed out, found by the request without any decoding. A hit takes no lock
+// and allocates nothing; it costs a hash and a look into a table.
 type memory struct {
-	mu      sync.RWMutex // guards the fields below
-	entries map[uint64]*entry
-	sweepAt int // the size at which expired entries are dropped next
-	epoch   int // how often everything was forgotten
+	table atomic.Pointer[table]
+	epoch atomic.Int64 // how often everything was forgotten
+
+	mu sync.Mutex // held by who changes the table
+}
+
+// table is an open-addressed hash table that grows and never shrinks. Readers
+// look into it while one writer adds: a slot gets its entry before its hash.
+type table struct {
+	slots []slot // a power of two, at most half of them taken
+	taken int    // guarded by memory.mu
+}
+
+// slot is one place of a table, 16 bytes, so that a look costs one line of the
+// processor's cache. Hash 0 means that nothing is there.
+type slot struct {
+	hash  atomic.Uint64
+	entry atomic.Pointer[entry]
+}
+
+// find returns the entry with hash h, or nil. A table may be nil.
+func (t *table) find(h uint64) *entry {
+	if t == nil {
+		return nil
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		switch t.slots[i].hash.Load() {
+		case h:
+			return t.slots[i].entry.Load()
+		case 0:
+			return nil
+		}
+	}
+}
+
+// put stores e under h. Only the holder of memory.mu may call it.
+func (t *table) put(h uint64, e *entry) {
+	mask := uint64(len(t.slots) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		switch t.slots[i].hash.Load() {
+		case 0:
+			t.taken++
+			t.slots[i].entry.Store(e)
+			t.slots[i].hash.Store(h)
+			return
+		case h:
+			t.slots[i].entry.Store(e)
+			return
+		}
+	}
+}
+
+// grown returns a table with room for more, without what has expired by now.
+func (t *table) grown(now int64) *table {
+	live := 0
+	if t != nil {
+		for i := range t.slots {
+			if e := t.slots[i].entry.Load(); e != nil && e.expires > now {
+				live++
+			}
+		}
+	}
+	size := 64
+	for size < 4*live {
+		size *= 2
+	}
+	next := &table{slots: make([]slot, size)}
+	if t != nil {
+		for i := range t.slots {
+			if e := t.slots[i].entry.Load(); e != nil && e.expires > now {
+				next.put(t.slots[i].hash.Load(), e)
+			}
+		}
+	}
+	return next
 }
 
 // entry is one remembered answer. It is not changed once it is in the map. It
@@ -42,7 +114,7 @@ func hash(req *Request) uint64 {
 	for _, s := range req.Scopes {
 		h = h*31 + maphash.String(seed, s)
 	}
-	return h
+	return max(h, 1) // 0 is an empty slot
 }
 
 // lookup returns the token that answers req at time now without an attempt to
@@ -51,10 +123,7 @@ func (m *memory) lookup(req *Request, now time.Time) *Token {
 	if req.Fresh || req.Claims != "" {
 		return nil
 	}
-	h := hash(req)
-	m.mu.RLock()
-	e := m.entries[h]
-	m.mu.RUnlock()
+	e := m.table.Load().find(hash(req))
 	scope, more := splitScopes(req)
 	if e == nil || e.scope != scope || e.tenant != req.Tenant || e.account != req.Account || !slices.Equal(e.more, more) {
 		return nil
@@ -75,7 +144,7 @@ func splitScopes(req *Request) (first string, more []string) {
 // remember keeps t as the answer to req. The token is handed out by many
 // callers from now on, and comes from memory for all of them. Until restUntil
 // no renewal is tried, although it may be due.
-func (m *memory) remember(epoch int, req *Request, t *Token, restUntil time.Time) {
+func (m *memory) remember(epoch int64, req *Request, t *Token, restUntil time.Time) {
 	kept := t
 	if t.Origin != OriginCache || !t.Refresh.IsZero() {
 		c := *t
@@ -92,25 +161,22 @@ func (m *memory) remember(epoch int, req *Request, t *Token, restUntil time.Time
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.epoch != epoch {
+	if m.epoch.Load() != epoch {
 		return // read before a sign-in or a sign-out
 	}
-	if m.entries == nil {
-		m.entries, m.sweepAt = map[uint64]*entry{}, 1024
+	known := m.table.Load()
+	if known == nil || 2*(known.taken+1) > len(known.slots) {
+		known = known.grown(time.Now().UnixNano())
+		m.table.Store(known)
 	}
-	if len(m.entries) >= m.sweepAt {
-		now := time.Now().UnixNano()
-		maps.DeleteFunc(m.entries, func(_ uint64, e *entry) bool { return e.expires < now })
-		m.sweepAt = max(1024, 2*len(m.entries))
-	}
-	m.entries[hash(req)] = e
+	known.put(hash(req), e)
 }
 
 // forget drops everything: who is signed in has changed.
 func (m *memory) forget() {
 	m.mu.Lock()
-	m.entries = nil
-	m.epoch++
+	m.epoch.Add(1)
+	m.table.Store(nil)
 	m.mu.Unlock()
 }
 
@@ -180,11 +246,4 @@ func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, 
 		}()
 		return shared.token, shared.err
 	}
-}
-
-// now is the epoch that an answer found from here on belongs to.
-func (m *memory) now() int {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.epoch
 }

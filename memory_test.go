@@ -1,0 +1,91 @@
+package fob
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+func remembered(i int, expires time.Time) (Request, *Token) {
+	return Request{Tenant: fmt.Sprintf("t%d.example", i), Scopes: []string{"a", "b"}},
+		&Token{Access: NewSecret(fmt.Sprint("token ", i)), Expires: expires, RefreshOn: expires, Origin: OriginFlow}
+}
+
+func TestMemoryIsReadWhileItGrows(t *testing.T) {
+	var m memory
+	now := time.Now()
+	const n = 5000
+	var wg sync.WaitGroup
+	for w := range 2 {
+		wg.Go(func() {
+			for i := w; i < n; i += 2 {
+				req, token := remembered(i, now.Add(time.Hour))
+				m.remember(0, &req, token, time.Time{})
+			}
+		})
+		wg.Go(func() {
+			for i := range n {
+				req, token := remembered(i, now)
+				if got := m.lookup(&req, now); got != nil && !got.Access.Equal(token.Access) {
+					t.Errorf("request %d got another's token", i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range n {
+		req, token := remembered(i, now)
+		if got := m.lookup(&req, now); got == nil || !got.Access.Equal(token.Access) || got.Origin != OriginCache {
+			t.Fatalf("request %d: %+v", i, got)
+		}
+	}
+	m.forget()
+	req, token := remembered(0, now.Add(time.Hour))
+	if m.lookup(&req, now) != nil {
+		t.Error("something is remembered after everything was forgotten")
+	}
+	if m.remember(0, &req, token, time.Time{}); m.lookup(&req, now) != nil {
+		t.Error("what was found before everything was forgotten is remembered after it")
+	}
+}
+
+func TestMemoryDropsWhatHasExpired(t *testing.T) {
+	var m memory
+	now := time.Now()
+	for i := range 100_000 {
+		req, token := remembered(i, now.Add(-time.Minute))
+		m.remember(0, &req, token, time.Time{})
+	}
+	if n := len(m.table.Load().slots); n > 1024 {
+		t.Errorf("%d slots for tokens that have all expired", n)
+	}
+}
+
+func TestMemoryTellsRequestsApart(t *testing.T) {
+	var m memory
+	now := time.Now()
+	base := Request{Tenant: "t", Account: "a", Scopes: []string{"x", "y"}}
+	_, token := remembered(1, now.Add(time.Hour))
+	m.remember(0, &base, token, time.Time{})
+	for name, req := range map[string]Request{
+		"tenant":       {Tenant: "u", Account: "a", Scopes: []string{"x", "y"}},
+		"account":      {Tenant: "t", Account: "b", Scopes: []string{"x", "y"}},
+		"scope":        {Tenant: "t", Account: "a", Scopes: []string{"z", "y"}},
+		"more":         {Tenant: "t", Account: "a", Scopes: []string{"x", "z"}},
+		"fewer":        {Tenant: "t", Account: "a", Scopes: []string{"x"}},
+		"none":         {Tenant: "t", Account: "a"},
+		"fresh":        {Tenant: "t", Account: "a", Scopes: []string{"x", "y"}, Fresh: true},
+		"claims":       {Tenant: "t", Account: "a", Scopes: []string{"x", "y"}, Claims: "{}"},
+		"more life":    {Tenant: "t", Account: "a", Scopes: []string{"x", "y"}, MinValid: 2 * time.Hour},
+		"swapped":      {Tenant: "a", Account: "t", Scopes: []string{"x", "y"}},
+		"run together": {Tenant: "t", Account: "a", Scopes: []string{"xy"}},
+	} {
+		if m.lookup(&req, now) != nil {
+			t.Errorf("a request with another %s was answered", name)
+		}
+	}
+	if m.lookup(&base, now) == nil || m.lookup(&base, now.Add(2*time.Hour)) != nil {
+		t.Error("the request itself is not answered while its token lives")
+	}
+}
