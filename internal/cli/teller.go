@@ -120,7 +120,7 @@ var notes = map[string]string{
 }
 
 // answerNotes differ from what the same name means in a request.
-var answerNotes = map[string]string{"scope": "what was granted", "device_code": "the program's half"}
+var answerNotes = map[string]string{"scope": "what was granted", "device_code": "the program's half", "code": "the word to branch on"}
 
 // hidden are fields that say nothing to a reader.
 var hidden = []string{"correlation_id", "trace_id", "timestamp", "error_uri", "@odata.context", "ext_expires_in", "businessPhones",
