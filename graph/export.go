@@ -109,6 +109,7 @@ type exporter struct {
 	out      []byte
 	whole    int64                  // bytes written up to the end of a page
 	saved    func(force bool) error // nil: nothing to save
+	begin    func() error           // before the first page is written; nil: it was, or there is nothing to do
 }
 
 // filled is a page on its way from a reader to the writer.
@@ -297,6 +298,12 @@ const largeWrite = 128 << 10
 // put writes one page.
 func (e *exporter) put(f filled) error {
 	p := f.page
+	if e.begin != nil {
+		if err := e.begin(); err != nil {
+			return err
+		}
+		e.begin = nil
+	}
 	e.out = e.out[:0]
 	encode := e.o.Encode
 	switch {

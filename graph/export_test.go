@@ -273,6 +273,77 @@ func TestAnInterruptedExportGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestARefusedExportLeavesTheOldFileAlone(t *testing.T) {
+	w := serve(t, says(400, `{"error":{"code":"BadRequest","message":"m"}}`))
+	old, fresh := filepath.Join(t.TempDir(), "old.ndjson"), filepath.Join(t.TempDir(), "new.ndjson")
+	if err := os.WriteFile(old, []byte("what was there\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{old, fresh} {
+		_, err := w.ExportFile(t.Context(), name, "/userz", ExportOptions{Replace: true})
+		wantError(t, err, "HTTP 400")
+		if _, err := os.Stat(CheckpointFile(name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a checkpoint of nothing: %v", name, err)
+		}
+	}
+	if text, err := os.ReadFile(old); err != nil || string(text) != "what was there\n" {
+		t.Errorf("the old file: %q, %v", text, err)
+	}
+	if _, err := os.Stat(fresh); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty file was left: %v", err)
+	}
+	good := serve(t, library(20, 10))
+	if _, err := good.ExportFile(t.Context(), old, "/users", ExportOptions{Replace: true}); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(old)
+	wantUsers(t, text, 20)
+}
+
+func TestAnExportIsNotGoneOnWithInAnotherForm(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "users")
+	inner := library(100, 10)
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("$skiptoken") == "50" {
+			says(403, "")(w, r)
+			return
+		}
+		inner(w, r)
+	})
+	if _, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{Checkpoint: 1}); err == nil {
+		t.Fatal("no error")
+	}
+	_, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{Checkpoint: 1, Head: []byte("id\n")})
+	wantError(t, err, "in another form")
+}
+
+func TestTwoExportsToOneFileAreRefused(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "users.ndjson")
+	inner := library(20, 10)
+	inside, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(inside); <-release })
+		inner(w, r)
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-inside
+	_, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{})
+	wantError(t, err, "another export is writing")
+	close(release)
+	wg.Wait()
+	text, _ := os.ReadFile(name)
+	wantUsers(t, text, 20)
+	if left, _ := filepath.Glob(name + ".*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestAnExportThatIsKilledLosesAndRepeatsNothing(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "users.ndjson")
 	inner := library(3000, 10)

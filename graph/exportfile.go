@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/gofrs/flock"
 )
 
 // checkpoint is where an export to a file can go on: everything before Offset
@@ -21,6 +22,7 @@ type checkpoint struct {
 	Address string  `json:"address"`
 	Offset  int64   `json:"offset"`
 	Items   int64   `json:"items"`
+	Head    string  `json:"head,omitzero"` // of the file, which tells its form
 	Parts   []*part `json:"parts"`
 }
 
@@ -38,13 +40,19 @@ func CheckpointFile(name string) string { return name + ".checkpoint" }
 // does when the checkpoint file is removed.
 //
 // A file that exists without a checkpoint is left alone unless o.Replace is
-// set. Two exports must not write to one file at once.
+// set, and then until the first page has come. A second export to a file that
+// is being written is refused.
 func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportOptions) (progress Progress, err error) {
 	u, err := c.Resolve(address)
 	if err != nil {
 		return Progress{}, err
 	}
-	state, err := loadCheckpoint(name, u.String())
+	unlock, err := lockExport(name)
+	if err != nil {
+		return Progress{}, err
+	}
+	defer unlock()
+	state, err := loadCheckpoint(name, u.String(), string(o.Head))
 	if err != nil {
 		return Progress{}, err
 	}
@@ -53,7 +61,7 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 	if state != nil {
 		file, err = resume(name, state)
 	} else {
-		state = &checkpoint{Version: checkpointVersion, Address: u.String()}
+		state = &checkpoint{Version: checkpointVersion, Address: u.String(), Head: string(o.Head)}
 		if state.Parts, err = c.split(address, o.Parallel); err != nil {
 			return Progress{}, err
 		}
@@ -70,8 +78,12 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 	e.to, e.parts = file, state.Parts
 	e.progress = Progress{Items: state.Items, Bytes: state.Offset, resumed: state.Items}
 	if state.Offset == 0 {
-		if err := e.write(o.Head); err != nil {
-			return e.progress, err
+		// What is in the file stays until there is something in its place.
+		e.begin = func() error {
+			if err := file.Truncate(0); err != nil {
+				return err
+			}
+			return e.write(o.Head)
 		}
 	}
 	e.whole = e.progress.Bytes
@@ -99,6 +111,13 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 	switch err = e.run(ctx); {
 	case errors.Is(err, ErrExpired):
 		return e.progress, fmt.Errorf("%w (remove %s to do so)", err, CheckpointFile(name))
+	case err != nil && e.begin != nil:
+		// Nothing has come that could be gone on from.
+		err = errors.Join(err, os.Remove(CheckpointFile(name)))
+		if info, statErr := file.Stat(); statErr == nil && info.Size() == 0 {
+			err = errors.Join(err, os.Remove(name))
+		}
+		return e.progress, err
 	case err != nil:
 		return e.progress, err
 	}
@@ -111,7 +130,7 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 func create(name string, replace bool) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if replace {
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+		flags = os.O_WRONLY | os.O_CREATE
 	}
 	if info, err := os.Stat(name); err == nil && info.Size() == 0 {
 		flags &^= os.O_EXCL // as good as no file: perhaps what an interrupted start left
@@ -134,7 +153,7 @@ func resume(name string, state *checkpoint) (*os.File, error) {
 	if err == nil && info.Size() < state.Offset {
 		err = fmt.Errorf("%s is shorter than at its last checkpoint; to start again remove it and %s", name, CheckpointFile(name))
 	}
-	if err == nil {
+	if err == nil && state.Offset > 0 {
 		err = file.Truncate(state.Offset)
 	}
 	if err == nil {
@@ -147,8 +166,25 @@ func resume(name string, state *checkpoint) (*os.File, error) {
 	return file, nil
 }
 
+// lockExport makes sure that nobody else exports to the file name. The system
+// lets go of the lock of a process that was killed.
+func lockExport(name string) (unlock func(), err error) {
+	path := CheckpointFile(name) + ".lock"
+	lock := flock.New(path)
+	switch held, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("locking the export: %w", err)
+	case !held:
+		return nil, fmt.Errorf("another export is writing %s; wait for it, or choose another name", name)
+	}
+	return func() {
+		os.Remove(path) // while it is held: who comes now locks a new one
+		lock.Unlock()
+	}, nil
+}
+
 // loadCheckpoint returns the checkpoint of an export to name, or nil.
-func loadCheckpoint(name, address string) (*checkpoint, error) {
+func loadCheckpoint(name, address, head string) (*checkpoint, error) {
 	file := CheckpointFile(name)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,6 +201,8 @@ func loadCheckpoint(name, address string) (*checkpoint, error) {
 		return nil, fmt.Errorf("%s is of another version of this program; remove it to start the export again", file)
 	case state.Address != address:
 		return nil, fmt.Errorf("%s belongs to an export of %s that is not complete; finish that one, or remove the file, or choose another name", file, shown(state.Address))
+	case state.Head != head:
+		return nil, fmt.Errorf("%s belongs to an export in another form or with other columns; finish that one, or remove the file to start again", file)
 	}
 	return &state, nil
 }

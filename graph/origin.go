@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -117,8 +118,12 @@ func redirects(home *url.URL) func(*http.Request, []*http.Request) error {
 		// Authorization header of the caller's own is for home.
 		next.Header.Del("Referer")
 		if originOf(next.URL) != originOf(home) {
-			next.Header.Del("Authorization")
-			next.Header.Del("Cookie")
+			// Any header of the caller's own may be a key.
+			for name := range next.Header {
+				if !slices.Contains([]string{"Accept", "Accept-Encoding", "Range", "If-Range", "User-Agent"}, name) {
+					next.Header.Del(name)
+				}
+			}
 		}
 		return nil
 	}

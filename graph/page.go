@@ -291,7 +291,7 @@ func (w *walk) get(ctx context.Context, link *url.URL, resp *http.Response, p *p
 }
 
 // maxEmpty is how many pages without any item are believed in a row.
-const maxEmpty = 10000
+const maxEmpty = 1000
 
 // check looks at where the page leads.
 func (w *walk) check(p *page, link *url.URL) error {

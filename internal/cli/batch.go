@@ -171,7 +171,7 @@ const batchWindow = 400
 
 // batch sends the requests and prints the answers.
 func (c *call) batch(ctx context.Context, requests []graph.BatchRequest) error {
-	out := bufio.NewWriterSize(visible{c.inv.Stdout}, 64<<10)
+	out := bufio.NewWriterSize(c.inv.Stdout, 64<<10)
 	window := batchWindow
 	if slices.ContainsFunc(requests, func(r graph.BatchRequest) bool { return len(r.DependsOn) > 0 }) {
 		window = max(1, len(requests)) // what depends on what is known to the whole only
@@ -215,7 +215,8 @@ func writeAnswer(w io.Writer, a graph.BatchResponse) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(line, '\n'))
+	// Here, where characters are whole: a buffer's end may cut one in two.
+	_, err = visible{w}.Write(append(line, '\n'))
 	return err
 }
 

@@ -60,6 +60,21 @@ func TestABatchIsSplitAndItsAnswersComeInOrder(t *testing.T) {
 	}
 }
 
+func TestTheCharactersOfABatchStayWhole(t *testing.T) {
+	run, _ := batching(t)
+	var in strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&in, `{"id":"%d%s","url":"/me"}`+"\n", i, strings.Repeat("ü", 1500+i))
+	}
+	got := run(in.String(), "batch", "-")
+	if got.status != StatusDone || strings.Count(got.stdout, "ü") < 60*1500 {
+		t.Fatalf("status %d, %d characters", got.status, strings.Count(got.stdout, "ü"))
+	}
+	if n := strings.Count(got.stdout, "\ufffd") + strings.Count(got.stdout, `\ufffd`); n != 0 {
+		t.Errorf("%d characters were cut in two", n)
+	}
+}
+
 func TestABodyInABatchGetsItsTypeAndIdsAreKept(t *testing.T) {
 	run, _ := batching(t)
 	got := run(`{"id":"make","method":"post","url":"/groups","body":{"a":1}}`+"\n\n"+`{"url":"/me","dependsOn":["make"],"body":null}`, "batch", "-")
