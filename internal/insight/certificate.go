@@ -85,7 +85,7 @@ func ReadCertificate(data []byte, password fob.Secret, now time.Time) (*Certific
 	case found.key != nil && !belongs:
 		c.Findings = append(c.Findings, Finding{Problem, "the private key does not belong to the certificate", "whatever it signs is refused (AADSTS700027)", "export key and certificate together", ""})
 	case found.locked:
-		c.Findings = append(c.Findings, Finding{Warning, "the private key is encrypted inside the PEM file", "fob cannot use it like this", "make a PFX file of it, whose password fob takes", "openssl pkcs12 -export -in FILE -out cert.pfx"})
+		c.Findings = append(c.Findings, Finding{Problem, "the private key is encrypted inside the PEM file", "fob cannot use it like this", "make a PFX file of it, whose password fob takes", "openssl pkcs12 -export -in FILE -out cert.pfx"})
 	case found.key == nil:
 		c.Findings = append(c.Findings, Finding{Note, "there is no private key in the file", "it can be registered, but not sign in", "", ""})
 	}
@@ -276,7 +276,11 @@ func (c *Certificate) Render(w io.Writer, style Style) error {
 	p.field("serial", size, c.Serial)
 	p.field("valid from", size, c.NotBefore.text())
 	p.field("valid until", size, c.NotAfter.text())
-	p.field("key", size, fmt.Sprintf("%s, %d bits", c.KeyType, c.KeyBits))
+	key := c.KeyType
+	if c.KeyBits > 0 {
+		key += fmt.Sprintf(", %d bits", c.KeyBits)
+	}
+	p.field("key", size, key)
 	p.field("private key", size, map[bool]string{true: "in the file", false: "not in the file"}[c.HasKey])
 	p.field("signed with", size, c.Signature)
 	p.field("usage", size, strings.Join(c.Usage, ", "))

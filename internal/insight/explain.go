@@ -446,8 +446,18 @@ func explainRedirect(text string) *Explanation {
 	return e
 }
 
+var typedCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\bA+D+S*T+S*[\s:_#-]*(\d{4,8})\b`) })
+
 func explainCodes(text string) *Explanation {
 	codes := aadsts.Parse(text)
+	if len(codes) == 0 {
+		// The prefix as people type it, and as line breaks leave it.
+		for _, m := range typedCode().FindAllStringSubmatch(text, 8) {
+			if code, err := strconv.Atoi(m[1]); err == nil {
+				codes = append(codes, code)
+			}
+		}
+	}
 	if len(codes) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package insight
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -73,6 +74,22 @@ func TestCloseCodesAndWordsAreSuggested(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: %+v does not have %s", typed, e.Near, want)
+		}
+	}
+}
+
+func TestAMisspeltPrefixIsUnderstood(t *testing.T) {
+	for typed, want := range map[string]string{
+		"AADST7000215": "AADSTS7000215", "Error: AADSTS 50076: blah": "AADSTS50076", "aadts-50011": "AADSTS50011", "ADSTS50011": "AADSTS50011", "AADSTS: 700016": "AADSTS700016",
+	} {
+		e := Explain(typed)
+		if len(e.Causes) == 0 || e.Causes[0].Name != want && !strings.Contains(fmt.Sprintf("%+v", e.Causes[0]), strings.TrimPrefix(want, "AADSTS")) {
+			t.Errorf("%s: %+v", typed, e)
+		}
+	}
+	for _, typed := range []string{"standards 50011 met", "data 12345"} {
+		if e := Explain(typed); strings.Contains(e.Source, "AADSTS") {
+			t.Errorf("%q was taken for a code: %+v", typed, e)
 		}
 	}
 }
