@@ -53,6 +53,15 @@ func (inv *invocation) rememberFailure(r report) {
 		At: time.Now().UTC(), Command: inv.command, Credential: credentialName(s), ClientID: s.clientID.text, Tenant: s.tenant.text,
 		Scopes: s.scopes, Error: r.kind, Description: r.text, Try: r.try,
 	}
+	// An API refuses the token, and how that was had follows from what was given.
+	switch {
+	case !s.refreshToken.IsZero():
+		f.Flow = "refresh_token"
+	case s.credential != nil:
+		f.Flow = "client_credentials"
+	default:
+		f.Flow = "stored"
+	}
 	if e := r.refusal; e != nil {
 		f.Flow, f.Host, f.Status, f.Suberror, f.Codes, f.Claims = e.Grant, e.Host, e.Status, e.Suberror, e.Codes, e.Claims
 		f.Description, f.TraceID, f.CorrelationID, f.Timestamp = e.Description, e.TraceID, e.CorrelationID, e.Timestamp
@@ -151,6 +160,8 @@ func flowWords(grant string) string {
 		return "sign-in with a device code"
 	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
 		return "on behalf of a user"
+	case "stored":
+		return "the stored token of the user who signed in"
 	}
 	return grant
 }
