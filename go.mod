@@ -16,7 +16,7 @@ require (
 	github.com/spf13/cobra v1.10.2 // commands, help, completion for four shells
 	github.com/spf13/pflag v1.0.9 // flags; comes with cobra
 	go.uber.org/goleak v1.3.0 // tests: no goroutine outlives its owner
-	golang.org/x/net v0.62.0 // entratest: reads its own HTML pages as a browser does
+	golang.org/x/net v0.62.0 // tests: reads the sign-in pages as a browser does
 	golang.org/x/oauth2 v0.37.0 // benchmarks: the token source that people compare with
 	golang.org/x/sys v0.49.0 // terminals and processes of Windows
 	golang.org/x/term v0.47.0 // the width of a terminal, and whether there is one
