@@ -17,7 +17,7 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-var applicationType = &entityType{name: "application", set: "applications", bases: []string{"directoryObject"}, strict: true,
+var applicationType = &entityType{name: "application", set: "applications", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId", "uniqueName"},
 	value: func(v any, name string) (any, bool) { return applicationValue(v.(*directory.App), name) }}
 
 func applicationValue(a *directory.App, name string) (any, bool) {
@@ -36,6 +36,8 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 		return append([]string{}, a.IdentifierURIs...), true
 	case "isFallbackPublicClient":
 		return a.AllowPublicFlows, true
+	case "owners": // of a filter that counts them
+		return a.Owners, true
 	case "passwordCredentials":
 		return passwords(a), true
 	case "keyCredentials":
@@ -162,13 +164,10 @@ func (c *call) applications() {
 	c.collect(q, applicationType, "applications", c.registrations(), func(v any) object { return applicationType.show(v, q.selected) })
 }
 
-// lookupApp finds a registration by its object id, or by its client id as
-// applications(appId='…').
-func (c *call) lookupApp(key string) (*directory.App, bool) {
-	clientID, byClient := alternateKey(key, "appId")
+// lookupApp finds a registration by its object id.
+func (c *call) lookupApp(id string) (*directory.App, bool) {
 	for _, v := range c.registrations() {
-		a := v.(*directory.App)
-		if !byClient && strings.EqualFold(a.ObjectID, key) || byClient && strings.EqualFold(a.ClientID, clientID) {
+		if a := v.(*directory.App); strings.EqualFold(a.ObjectID, id) {
 			return a, true
 		}
 	}
@@ -467,7 +466,7 @@ func (f federated) id() string {
 	return derivedID("federated", f.app, f.Name)
 }
 
-var federatedType = &entityType{name: "federatedIdentityCredential",
+var federatedType = &entityType{name: "federatedIdentityCredential", set: "federatedIdentityCredentials", keys: []string{"name"},
 	value: func(v any, name string) (any, bool) {
 		f := v.(federated)
 		switch name {

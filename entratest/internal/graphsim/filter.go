@@ -25,6 +25,7 @@ type operand struct {
 	variable string   // the name of a lambda's variable that path begins at; empty: the object
 	edm      string   // the type it has; empty if that is not known
 	count    bool     // the number of its elements
+	relation bool     // path is a relation rather than a property
 }
 
 func (o operand) String() string { return strings.Join(o.path, "/") }
@@ -389,13 +390,16 @@ func (p *filterParser) property(of *operand, name string) error {
 		}
 		t = &entityType{name: of.edm}
 	}
-	proper, ok := t.find(name)
-	if !ok {
-		return t.unknown(name)
+	if proper, ok := t.find(name); ok {
+		of.path = append(of.path, proper)
+		of.edm, _ = t.property(proper)
+		return nil
 	}
-	of.path = append(of.path, proper)
-	of.edm, _ = t.property(proper)
-	return nil
+	if proper, target, ok := t.relation(name); ok && t.strict {
+		of.path, of.edm, of.relation = append(of.path, proper), target, true
+		return nil
+	}
+	return t.unknown(name)
 }
 
 func (p *filterParser) lambda(name string, of operand) (*condition, error) {
@@ -403,8 +407,11 @@ func (p *filterParser) lambda(name string, of operand) (*condition, error) {
 	if !ok {
 		return nil, fmt.Errorf("'%s' can only be used with collections, which '%s' is not.", name, of)
 	}
-	if of.variable != "" {
+	switch {
+	case len(p.scope) > 0:
 		return nil, fmt.Errorf("A '%s' inside of another is not supported.", name)
+	case name == "all" && !p.t.strict:
+		return nil, fmt.Errorf("The query filter contains one or more invalid nodes.")
 	}
 	p.mark("(")
 	c := &condition{op: name, of: of}
@@ -646,7 +653,46 @@ const (
 	always     = "D"
 	advanced   = "A" // only with ConsistencyLevel and $count
 	notIndexed = "-"
+	// Graph knows it, and has it for no property: all, and conditions in an any
+	// that are not about its variable.
+	unsupported = "!"
 )
+
+// maxAlternatives is how many conditions a default query joins by or.
+const maxAlternatives = 15
+
+// alternatives is how many conditions are joined by the longest or. A list of
+// values is an or too.
+func (c *condition) alternatives() int {
+	n := 0
+	for _, p := range c.parts {
+		if c.op == "or" {
+			n += max(1, p.alternatives())
+		} else {
+			n = max(n, p.alternatives())
+		}
+	}
+	if c.op == "in" {
+		n = len(c.with)
+	}
+	return n
+}
+
+// demandsOfCount says what a directory needs to compare the size of a
+// collection: it tells none from some, and where owners are counted also one.
+func (c *condition) demandsOfCount(t *entityType) string {
+	most := 0.0
+	if c.of.relation {
+		if c.of.String() != "owners" || t != groupType && t != applicationType {
+			return notIndexed
+		}
+		most = 1
+	}
+	if c.op != "eq" && c.op != "ne" || c.with[0].num > most || c.with[0].num < 0 {
+		return unsupported
+	}
+	return advanced
+}
 
 // demands says what a directory needs to evaluate a condition.
 func (c *condition) demands(t *entityType, collection operand, negated bool) string {
@@ -655,22 +701,25 @@ func (c *condition) demands(t *entityType, collection operand, negated bool) str
 		return worst(c.parts, func(p *condition) string { return p.demands(t, collection, negated) })
 	case "not":
 		return harder(advanced, c.parts[0].demands(t, collection, !negated))
-	case "any", "all":
-		least := always
-		if c.op == "all" {
-			least = advanced
-		}
-		if len(c.parts) == 0 {
+	case "all":
+		return unsupported
+	case "any":
+		switch {
+		case c.of.relation:
+			return unsupported
+		case len(c.parts) == 0:
 			return advanced
 		}
-		return harder(least, c.parts[0].demands(t, c.of, negated))
+		return c.parts[0].demands(t, c.of, negated)
 	}
 	path := c.of.path
-	if c.of.variable != "" {
+	switch {
+	case c.of.variable != "":
 		path = slices.Concat(collection.path, path)
-	}
-	if c.of.count {
-		return advanced // and no column of the table says more
+	case len(collection.path) > 0:
+		return unsupported
+	case c.of.count:
+		return c.demandsOfCount(t)
 	}
 	name := strings.Join(path, "/")
 	row, ok := capabilities()[t.name+":"+name]
@@ -720,7 +769,8 @@ func worst(parts []*condition, of func(*condition) string) string {
 
 // harder is the more demanding of two.
 func harder(a, b string) string {
-	if strings.Index("DA-", a) > strings.Index("DA-", b) {
+	const order = always + advanced + notIndexed + unsupported
+	if strings.Index(order, a) > strings.Index(order, b) {
 		return a
 	}
 	return b

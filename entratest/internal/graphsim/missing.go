@@ -31,6 +31,6 @@ func exists(i int, segment string, of *entityType) bool {
 		return false
 	}
 	_, property := of.find(segment)
-	_, relation := of.relation(segment)
+	_, _, relation := of.relation(segment)
 	return property || relation
 }

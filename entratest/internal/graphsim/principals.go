@@ -24,7 +24,7 @@ func (p principal) ID() string { return p.id }
 // microsoft is the tenant that Microsoft's own apps are at home in.
 const microsoft = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 
-var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true,
+var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId"},
 	value: func(v any, name string) (any, bool) { return v.(principal).value(name) }}
 
 func (p principal) value(name string) (any, bool) {
@@ -92,18 +92,10 @@ func (c *call) principals() {
 	c.collect(q, principalType, "servicePrincipals", c.allPrincipals(), func(v any) object { return principalType.show(v, q.selected) })
 }
 
-// lookupPrincipal finds a service principal by its object id, or by its client
-// id as servicePrincipals(appId='…').
-func (c *call) lookupPrincipal(key string) (principal, bool) {
-	clientID, byClient := alternateKey(key, "appId")
-	for _, a := range c.World.Apps(c.tenant()) {
-		if a.NoPrincipal {
-			continue
-		}
-		if byClient && strings.EqualFold(a.ClientID, clientID) {
-			return c.principalOf(a), true
-		}
-		if p := c.principalOf(a); !byClient && strings.EqualFold(p.id, key) {
+// lookupPrincipal finds a service principal by its object id.
+func (c *call) lookupPrincipal(id string) (principal, bool) {
+	for _, v := range c.allPrincipals() {
+		if p := v.(principal); strings.EqualFold(p.id, id) {
 			return p, true
 		}
 	}

@@ -190,12 +190,18 @@ func (c *call) queryOf(t *entityType, allowed, page, maxTop int) (q query, ok bo
 		}
 		if t.strict {
 			demand = q.filter.demands(t, operand{}, false)
+			if n := q.filter.alternatives(); n > maxAlternatives && !isAdvanced {
+				return bad("Request_UnsupportedQuery", "Too many child clauses specified in search filter expression containing 'OR' operators: %d. Max allowed: %d.", n, maxAlternatives)
+			}
 		}
 	} else if slices.ContainsFunc(options, func(o option) bool { return o.name == "$filter" }) {
 		return bad("BadRequest", "Invalid filter clause: The filter is empty.")
 	}
-	if demand == notIndexed {
+	switch demand {
+	case notIndexed:
 		return bad("Request_UnsupportedQuery", "The request uses a filter property that is not indexed")
+	case unsupported:
+		return bad("Request_UnsupportedQuery", "Unsupported Query.")
 	}
 	if order != "" {
 		need, err := q.parseOrder(order, t)
@@ -276,7 +282,7 @@ func (q *query) parseExpand(text string, t *entityType) (code string, err error)
 	if strings.Contains(relation, ",") {
 		return "Request_UnsupportedQuery", fmt.Errorf("Only one relation can be expanded in a request.")
 	}
-	proper, ok := t.relation(relation)
+	proper, _, ok := t.relation(relation)
 	if !ok {
 		return bad, fmt.Errorf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", relation, t.name)
 	}

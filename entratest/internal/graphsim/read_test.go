@@ -35,12 +35,20 @@ func TestFiltersFindWhatTheySay(t *testing.T) {
 		"accountEnabled":                                               {ada, ben},
 		"id in ('" + directory.AdaID + "', '" + directory.BenID + "')": {ada, ben},
 		"endswith(mail,'@fob.example')":                                {ada, ben, cleo},
-		"createdDateTime gt 2026-01-05T09:30:00Z and createdDateTime le 2026-01-05T10:00:00Z": {ben},
-		"proxyAddresses/any(p:p eq 'smtp:ben@fob.example')":                                   {ben},
-		"proxyAddresses/any(p:startswith(p,'smtp:c'))":                                        {cleo},
-		"assignedLicenses/any(l:l/skuId eq c7df2760-2c81-4ef7-b578-5b5392b571df)":             {cleo},
-		"assignedLicenses/$count eq 0":                                                        {ada, ben},
-		"(((displayName eq 'Ada Quill')))":                                                    {ada},
+		"createdDateTime gt 2026-01-05T09:30:00Z and createdDateTime le 2026-01-05T10:00:00Z":                                    {ben},
+		"proxyAddresses/any(p:p eq 'smtp:ben@fob.example')":                                                                      {ben},
+		"proxyAddresses/any(p:startswith(p,'smtp:c'))":                                                                           {cleo},
+		"assignedLicenses/any(l:l/skuId eq c7df2760-2c81-4ef7-b578-5b5392b571df)":                                                {cleo},
+		"assignedLicenses/$count eq 0":                                                                                           {ada, ben},
+		"(((displayName eq 'Ada Quill')))":                                                                                       {ada},
+		"not proxyAddresses/any(p:startswith(p,'smtp:c'))":                                                                       {ada, ben},
+		"not(proxyAddresses/any(p:p eq 'smtp:ben@fob.example') or accountEnabled eq false)":                                      {ada},
+		"not(endswith(mail,'ben@fob.example')) and not(startswith(displayName,'A'))":                                             {cleo},
+		"not(userType in ('Guest'))":                                                                                             {ada, ben, cleo},
+		"NOT(NOT(department eq 'Platform'))":                                                                                     {ada, ben},
+		"assignedLicenses/any(x:x/skuId eq c7df2760-2c81-4ef7-b578-5b5392b571df) and city ne null or displayName eq 'Ada Quill'": {ada, cleo},
+		"not(assignedLicenses/$count eq 0)":                                                                                      {cleo},
+		"businessPhones/any(p:startswith(p,'+41') and not(p eq '+41 44 555 01 02'))":                                             {ada},
 	} {
 		a := f.get("/v1.0/users?$count=true&$filter="+enc(filter), app("User.Read.All"), "ConsistencyLevel", "eventual")
 		if got := names(a); a.status != 200 || got != strings.Join(want, ", ") {
@@ -71,6 +79,15 @@ func TestTheDirectoryRefusesWhatItHasNoIndexFor(t *testing.T) {
 		{"proxyAddresses/any(p:p eq 'x')", "", ""},
 		{"proxyAddresses/any(p:endswith(p,'x'))", unsupported, ""},
 		{"businessPhones/any(p:p eq 'x')", unsupported, ""},
+		{"not(proxyAddresses/any(p:p eq 'x'))", unsupported, ""},
+		{"proxyAddresses/any(p:p ne 'x')", unindexed, unindexed},
+		{"proxyAddresses/all(p:p eq 'x')", unsupported, unsupported},
+		{"proxyAddresses/any(p:displayName eq 'x')", unsupported, unsupported},
+		{"assignedLicenses/any(x:x/disabledPlans/$count eq 0)", unindexed, unindexed},
+		{"assignedLicenses/$count gt 0", unsupported, unsupported},
+		{"assignedLicenses/$count eq 1", unsupported, unsupported},
+		{"memberOf/$count eq 0", unindexed, unindexed},
+		{"memberOf/any(m:m/id eq 'x')", unsupported, unsupported},
 	} {
 		for _, q := range []struct{ header, count, want string }{{"", "", c.plain}, {"eventual", "", c.plain}, {"eventual", "&$count=true", c.advanced}} {
 			a := f.get("/v1.0/users?$filter="+enc(c.filter)+q.count, app("User.Read.All"), "ConsistencyLevel", q.header)
@@ -82,6 +99,14 @@ func TestTheDirectoryRefusesWhatItHasNoIndexFor(t *testing.T) {
 		}
 	}
 	f.get("/v1.0/users?$filter="+enc("displayName eq 'x'")+"&$orderby=displayName", app("User.Read.All")).want(t, "filter and order", 400, "Request_UnsupportedQuery")
+	const ids = "id in ('%s')"
+	many := fmt.Sprintf(ids, strings.Repeat("x','", 15)+"x")
+	if a := f.get("/v1.0/users?$filter="+enc(many), app("User.Read.All")).want(t, "16 alternatives", 400, "Request_UnsupportedQuery"); a.message() !=
+		"Too many child clauses specified in search filter expression containing 'OR' operators: 16. Max allowed: 15." {
+		t.Errorf("16 alternatives: %s", a.message())
+	}
+	f.get("/v1.0/users?$filter="+enc("(displayName eq 'x' and id eq 'y' or mail eq 'z') or "+fmt.Sprintf(ids, strings.Repeat("x','", 12)+"x")), app("User.Read.All")).want(t, "15 alternatives", 200, "")
+	f.get("/v1.0/users?$count=true&$filter="+enc(many), app("User.Read.All"), "ConsistencyLevel", "eventual").want(t, "an advanced query of 16", 200, "")
 	f.get("/v1.0/groups?$orderby=createdDateTime", app("Group.Read.All")).want(t, "an advanced order", 400, "Request_UnsupportedQuery")
 	f.get("/v1.0/groups?$filter="+enc("groupTypes/any(c:c eq 'Unified')"), app("Group.Read.All")).want(t, "kinds of groups", 200, "")
 	f.get("/v1.0/users?$expand=manager&$count=true", app("User.Read.All"), "ConsistencyLevel", "eventual").want(t, "expand, advanced", 400, "Request_UnsupportedQuery")
@@ -90,22 +115,24 @@ func TestTheDirectoryRefusesWhatItHasNoIndexFor(t *testing.T) {
 func TestAFilterThatIsWrongSaysWhere(t *testing.T) {
 	f := start(t)
 	for filter, want := range map[string]string{
-		"displayName eq 'x":              "There is an unterminated string literal at position 15 in 'displayName eq 'x'.",
-		"displayName eq":                 "Syntax error at position 14 in 'displayName eq'.",
-		"displayName":                    "Syntax error at position 11 in 'displayName'.",
-		"(displayName eq 'x'":            "Syntax error at position 19 in '(displayName eq 'x''.",
-		"displayName eq 'x' garbage":     "Syntax error at position 19 in 'displayName eq 'x' garbage'.",
-		"displayName & 'x'":              "Syntax error: character '&' is not valid at position 12 in 'displayName & 'x''.",
-		"shoeSize eq 43":                 "Could not find a property named 'shoeSize' on type 'microsoft.graph.user'.",
-		"displayName eq 43":              "A binary operator with incompatible types was detected. Found operand types 'Edm.String' and 'Edm.Int32' for operator kind 'Equal'.",
-		"accountEnabled eq 'true'":       "A binary operator with incompatible types was detected. Found operand types 'Edm.Boolean' and 'Edm.String' for operator kind 'Equal'.",
-		"proxyAddresses eq 'x'":          "The property 'proxyAddresses' is a collection: write 'proxyAddresses/any(x:x …)'.",
-		"displayName/any(x:x eq 'y')":    "'any' can only be used with collections, which 'displayName' is not.",
-		"displayName/first eq 'x'":       "The parent value for a property access of a property 'first' is not a single value of a type that has properties.",
-		"startswith(accountEnabled,'x')": "No function signature for the function with name 'startswith' matches the specified arguments. The function signatures considered are: startswith(Edm.String Nullable=true, Edm.String Nullable=true).",
-		"id in ()":                       "Syntax error at position 7 in 'id in ()'.",
-		"":                               "The filter is empty.",
-		strings.Repeat("(", 200):         "The filter clause nests deeper than 100 levels.",
+		"displayName eq 'x":          "There is an unterminated string literal at position 15 in 'displayName eq 'x'.",
+		"displayName eq":             "Syntax error at position 14 in 'displayName eq'.",
+		"displayName":                "Syntax error at position 11 in 'displayName'.",
+		"(displayName eq 'x'":        "Syntax error at position 19 in '(displayName eq 'x''.",
+		"displayName eq 'x' garbage": "Syntax error at position 19 in 'displayName eq 'x' garbage'.",
+		"displayName & 'x'":          "Syntax error: character '&' is not valid at position 12 in 'displayName & 'x''.",
+		"shoeSize eq 43":             "Could not find a property named 'shoeSize' on type 'microsoft.graph.user'.",
+		"displayName eq 43":          "A binary operator with incompatible types was detected. Found operand types 'Edm.String' and 'Edm.Int32' for operator kind 'Equal'.",
+		"accountEnabled eq 'true'":   "A binary operator with incompatible types was detected. Found operand types 'Edm.Boolean' and 'Edm.String' for operator kind 'Equal'.",
+		"proxyAddresses eq 'x'":      "The property 'proxyAddresses' is a collection: write 'proxyAddresses/any(x:x …)'.",
+		"proxyAddresses/any(x:assignedLicenses/any(y:y/skuId eq null))": "A 'any' inside of another is not supported.",
+		"proxyAddresses/any(x:x eq 'y'":                                 "Syntax error at position 29 in 'proxyAddresses/any(x:x eq 'y''.",
+		"displayName/any(x:x eq 'y')":                                   "'any' can only be used with collections, which 'displayName' is not.",
+		"displayName/first eq 'x'":                                      "The parent value for a property access of a property 'first' is not a single value of a type that has properties.",
+		"startswith(accountEnabled,'x')":                                "No function signature for the function with name 'startswith' matches the specified arguments. The function signatures considered are: startswith(Edm.String Nullable=true, Edm.String Nullable=true).",
+		"id in ()":                                                      "Syntax error at position 7 in 'id in ()'.",
+		"":                                                              "The filter is empty.",
+		strings.Repeat("(", 200):                                        "The filter clause nests deeper than 100 levels.",
 	} {
 		a := f.get("/v1.0/users?$filter="+enc(filter), app("User.Read.All")).want(t, filter, 400, "BadRequest")
 		if got := strings.TrimPrefix(a.message(), "Invalid filter clause: "); got != want {
@@ -391,4 +418,65 @@ func TestABatchHasFourLanesForAMailbox(t *testing.T) {
 	if got := throttledIn(); !slices.Equal(got, []string{"4", "5"}) {
 		t.Errorf("with limits: %v", got)
 	}
+}
+
+func TestObjectsAreNamedByTheirOtherKeys(t *testing.T) {
+	f := start(t)
+	tok := app("User.Read.All", "Group.Read.All", "Directory.Read.All", "Application.Read.All")
+	_ = f.World.UpdateGroup(directory.TenantID, directory.ReadersGroupID, func(g *directory.Group) error {
+		g.More = map[string]any{"uniqueName": "it's readers"}
+		return nil
+	})
+	for path, want := range map[string]string{
+		"/users(userPrincipalName='BEN@fob.example')":                             directory.BenID,
+		"/users('ben@fob.example')":                                               directory.BenID,
+		"/groups(uniqueName='it''s%20readers')":                                   directory.ReadersGroupID,
+		"/applications(appId='" + directory.DaemonAppID + "')":                    must(f.World.Registration(directory.DaemonAppID)).ObjectID,
+		"/applications(appid=%27" + directory.DaemonAppID + "%27)":                must(f.World.Registration(directory.DaemonAppID)).ObjectID,
+		"/servicePrincipals(appId='" + directory.DaemonAppID + "')":               must(f.World.Registration(directory.DaemonAppID)).PrincipalID,
+		"/directoryRoles(roleTemplateId='" + directory.GlobalAdministrator + "')": directoryRole{directory.TenantID, directory.GlobalAdministrator}.id(),
+	} {
+		if a := f.get("/v1.0"+path+"?$select=id", tok).want(t, path, 200, ""); a.str("id") != want {
+			t.Errorf("%s: got %s, want %s", path, a.str("id"), want)
+		}
+	}
+	if a := f.get("/v1.0/users(userPrincipalName='ben@fob.example')/memberOf?$select=displayName", tok); fmt.Sprint(a.values("displayName")) != "[Platform Readers]" {
+		t.Errorf("what follows the key: %s", a.text)
+	}
+	f.get("/v1.0/applications(appId='"+directory.DaemonAppID+"')/federatedIdentityCredentials(name='main')", tok).want(t, "a key below a key", 200, "")
+	for path, status := range map[string]int{
+		"/users(userPrincipalName='" + directory.BenID + "')": 404, // an id is no name
+		"/users(mail='ben@fob.example')":                      400,
+		"/groups(displayName='Readers')":                      400,
+		"/applications(displayName='fob daemon')":             400,
+		"/applications(uniqueName='none')":                    404,
+		"/applications(uniqueName='')":                        404,
+		"/servicePrincipals(appId='ben')":                     404,
+	} {
+		code := map[int]string{400: "BadRequest", 404: "Request_ResourceNotFound"}[status]
+		f.get("/v1.0"+path, tok).want(t, path, status, code)
+	}
+	if a := f.get("/v1.0/users(mail='x')", tok); a.message() != "The key 'mail' of the request is not one of 'microsoft.graph.user', which has: id, userPrincipalName." {
+		t.Errorf("message: %s", a.message())
+	}
+}
+
+func must[T any](v T, ok bool) T {
+	if !ok {
+		panic("not there")
+	}
+	return v
+}
+
+func TestFiltersCountOwners(t *testing.T) {
+	f := start(t)
+	_ = f.World.UpdateGroup(directory.TenantID, directory.ReadersGroupID, func(g *directory.Group) error { g.Owners = []string{directory.AdaID}; return nil })
+	for filter, want := range map[string]string{"owners/$count eq 0": "Platform", "owners/$count eq 1": "Readers", "owners/$count ne 0": "Readers", "owners/$count eq 0 or owners/$count eq 1": "Platform, Readers"} {
+		a := f.get("/v1.0/groups?$count=true&$filter="+enc(filter), app("Group.Read.All"), "ConsistencyLevel", "eventual")
+		if names(a) != want || a.status != 200 {
+			t.Errorf("%s: %s", filter, a.text)
+		}
+	}
+	f.get("/v1.0/groups?$filter="+enc("owners/$count eq 0"), app("Group.Read.All")).want(t, "as a default query", 400, "Request_UnsupportedQuery")
+	f.get("/v1.0/groups?$count=true&$filter="+enc("owners/$count eq 2"), app("Group.Read.All"), "ConsistencyLevel", "eventual").want(t, "two owners", 400, "Request_UnsupportedQuery")
 }

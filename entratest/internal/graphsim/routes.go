@@ -253,23 +253,25 @@ func (c *call) route(path []string) {
 	at, unknown := routeTree(), -1
 	var known *entityType // the type of what the path has come to, if it is one that has relations
 	for i, segment := range path {
+		if i > 0 {
+			var ok bool
+			if segment, ok = c.key(path[i-1], segment); !ok {
+				return
+			}
+		}
 		next := c.step(at, segment)
 		if next == nil {
 			unknown = i
 			break
 		}
 		at = next
-		switch strings.ToLower(path[0]) {
-		case "me", "users":
+		switch first := strings.ToLower(path[0]); first {
+		case "me":
 			known = userType
-		case "groups":
-			known = groupType
-		case "applications":
-			known = applicationType
-		case "serviceprincipals":
-			known = principalType
 		case "organization":
 			known = organizationType
+		default:
+			known = typeOfSet(first)
 		}
 	}
 	if len(path) > 0 && strings.EqualFold(path[0], "me") {

@@ -15,6 +15,9 @@ type entityType struct {
 	set   string   // the collection it lives in, for context URLs
 	bases []string // types whose properties it has too
 	shown []string // nil: all of them
+	// keys are the properties, besides id, that name an object in parentheses:
+	// applications(appId='…').
+	keys []string
 	// value returns a property by its proper name, as JSON has it: nil, string,
 	// bool, number, []string, object, []object, or what decoding JSON gives.
 	// Not known means that nothing in the world fills it.
@@ -116,14 +119,15 @@ func (t *entityType) property(name string) (string, bool) {
 	return "", false
 }
 
-// relation says whether t has a relation, and returns its proper spelling.
-func (t *entityType) relation(name string) (string, bool) {
+// relation says whether t has a relation, and returns its proper spelling and
+// the type that it leads to.
+func (t *entityType) relation(name string) (proper, target string, ok bool) {
 	for _, of := range t.family() {
 		if proper, ok := schema()[of].relations[strings.ToLower(name)]; ok {
-			return proper, true
+			return proper, schema()[of].targets[proper], true
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 type typeSchema struct {
@@ -131,6 +135,7 @@ type typeSchema struct {
 	proper    map[string]string // lower case to proper name
 	edm       map[string]string // proper name to EDM type
 	relations map[string]string // lower case to proper name
+	targets   map[string]string // proper name of a relation to the type it leads to
 }
 
 //go:embed properties.tsv
@@ -141,10 +146,11 @@ var schema = sync.OnceValue(func() map[string]typeSchema {
 	for f := range rows(propertiesTSV, 4) {
 		t, ok := types[f[0]]
 		if !ok {
-			t = typeSchema{proper: map[string]string{}, edm: map[string]string{}, relations: map[string]string{}}
+			t = typeSchema{proper: map[string]string{}, edm: map[string]string{}, relations: map[string]string{}, targets: map[string]string{}}
 		}
 		if f[3] == "nav" {
 			t.relations[strings.ToLower(f[1])] = f[1]
+			t.targets[f[1]] = f[2]
 		} else {
 			t.names = append(t.names, f[1])
 			t.proper[strings.ToLower(f[1])] = f[1]

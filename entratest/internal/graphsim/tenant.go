@@ -71,26 +71,15 @@ func (c *call) directoryRoles() {
 	c.collect(q, roleType, "directoryRoles", all(c.roles()), func(v any) object { return roleType.show(v, q.selected) })
 }
 
-// findRole looks a directory role up by its id, or by its template as
-// directoryRoles(roleTemplateId='…'), or answers 404.
-func (c *call) findRole(key string) (directoryRole, bool) {
-	template, byTemplate := alternateKey(key, "roleTemplateId")
+// findRole looks a directory role up by its id, or answers 404.
+func (c *call) findRole(id string) (directoryRole, bool) {
 	for _, r := range c.roles() {
-		if !byTemplate && strings.EqualFold(r.id(), key) || byTemplate && strings.EqualFold(r.template, template) {
+		if strings.EqualFold(r.id(), id) {
 			return r, true
 		}
 	}
-	c.notFound(key)
+	c.notFound(id)
 	return directoryRole{}, false
-}
-
-// alternateKey reads a key of the form name='value'.
-func alternateKey(key, name string) (value string, ok bool) {
-	got, value, ok := strings.Cut(key, "=")
-	if !ok || !strings.EqualFold(strings.TrimSpace(got), name) {
-		return "", false
-	}
-	return strings.Trim(strings.TrimSpace(value), "'"), true
 }
 
 func (c *call) directoryRole() {

@@ -13,11 +13,11 @@ import (
 )
 
 var (
-	userType = &entityType{name: "user", set: "users", bases: []string{"directoryObject"}, strict: true,
+	userType = &entityType{name: "user", set: "users", bases: []string{"directoryObject"}, strict: true, keys: []string{"userPrincipalName"},
 		shown: []string{"businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
 			"preferredLanguage", "surname", "userPrincipalName", "id"},
 		value: func(v any, name string) (any, bool) { return userValue(v.(*directory.User), name) }}
-	groupType = &entityType{name: "group", set: "groups", bases: []string{"directoryObject"}, strict: true,
+	groupType = &entityType{name: "group", set: "groups", bases: []string{"directoryObject"}, strict: true, keys: []string{"uniqueName"},
 		shown: []string{"id", "deletedDateTime", "classification", "createdDateTime", "description", "displayName", "expirationDateTime",
 			"groupTypes", "isAssignableToRole", "mail", "mailEnabled", "mailNickname", "membershipRule", "membershipRuleProcessingState",
 			"onPremisesDomainName", "onPremisesLastSyncDateTime", "onPremisesNetBiosName", "onPremisesSamAccountName",
@@ -33,7 +33,7 @@ var (
 		value: func(v any, name string) (any, bool) { return organizationValue(v.(*directory.Tenant), name) }}
 	domainType = &entityType{name: "domain", set: "domains",
 		value: func(v any, name string) (any, bool) { return v.(domain).value(name) }}
-	roleType = &entityType{name: "directoryRole", set: "directoryRoles", bases: []string{"directoryObject"}, strict: true,
+	roleType = &entityType{name: "directoryRole", set: "directoryRoles", bases: []string{"directoryObject"}, strict: true, keys: []string{"roleTemplateId"},
 		shown: []string{"id", "deletedDateTime", "description", "displayName", "roleTemplateId"},
 		value: func(v any, name string) (any, bool) { return v.(directoryRole).value(name) }}
 	roleTemplateType = &entityType{name: "directoryRoleTemplate", set: "directoryRoleTemplates", bases: []string{"directoryObject"}, strict: true,
@@ -151,6 +151,8 @@ func groupValue(g *directory.Group, name string) (any, bool) {
 		return text(g.Mail), true
 	case "createdDateTime", "renewedDateTime":
 		return date(g.Created), true
+	case "owners": // of a filter that counts them
+		return g.Owners, true
 	case "proxyAddresses":
 		if g.Mail == "" {
 			return []string{}, true
