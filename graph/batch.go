@@ -298,7 +298,7 @@ func (b *batch) refuseDependents(open []int) []int {
 			continue
 		}
 		b.responses[i].Status = http.StatusFailedDependency
-		b.responses[i].Err = &Error{Method: b.requests[i].Method, Path: shown(b.requests[i].URL), Status: http.StatusFailedDependency,
+		b.responses[i].Err = &Error{Method: b.requests[i].Method, Path: withoutQuery(b.requests[i].URL), Status: http.StatusFailedDependency,
 			Message: fmt.Sprintf("not sent, because request %q, on which it depends, failed", shown(b.requests[i].DependsOn[failed]))}
 	}
 	return left
@@ -358,7 +358,7 @@ func (b *batch) send(ctx context.Context, home *url.URL, open []int) error {
 		}
 		if a.Status >= 400 {
 			e := refusalOf(a.Status, h, a.Body)
-			e.Method, e.Host, e.Path = b.requests[i].Method, home.Host, shown(b.requests[i].URL)
+			e.Method, e.Host, e.Path = b.requests[i].Method, home.Host, withoutQuery(b.requests[i].URL)
 			r.Err = e
 		}
 	}

@@ -52,7 +52,7 @@ type Detail struct{ Code, Message, Target string }
 // Error says who refused what and why, in one line.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Host+e.Path)
+	fmt.Fprintf(&b, "%s %s: ", e.Method, shown(e.Host+e.Path))
 	if e.Message != "" {
 		b.WriteString(e.Message)
 	} else {
@@ -111,7 +111,7 @@ func refusal(resp *http.Response, how call) *Error {
 	e := refusalOf(resp.StatusCode, resp.Header, body)
 	e.Method, e.Host = resp.Request.Method, shown(resp.Request.URL.Host)
 	if !how.open && originOf(resp.Request.URL) == originOf(how.home) {
-		e.Path = shown(resp.Request.URL.Path)
+		e.Path = clean(resp.Request.URL.Path)
 	}
 	return e
 }

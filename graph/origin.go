@@ -131,10 +131,15 @@ func redirects(home *url.URL) func(*http.Request, []*http.Request) error {
 
 const maxRedirects = 5
 
+// withoutQuery makes the path of a request harmless.
+func withoutQuery(s string) string {
+	s, _, _ = strings.Cut(s, "?")
+	return clean(s)
+}
+
 // shown makes a text of unknown origin short and harmless for a message.
 func shown(s string) string {
-	s, _, _ = strings.Cut(s, "?")
-	s = clean(s)
+	s = withoutQuery(s)
 	if len(s) > 120 {
 		s = strings.ToValidUTF8(s[:120], "") + "…"
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,25 +21,42 @@ var permissionTable string
 
 // Permissions returns which of Microsoft Graph's permissions allow a request:
 // with a user's token (delegated) and with a token of the application itself.
-// Any one of a list will do; those with the least rights come first. An empty
-// list means that such tokens are not accepted. path is what follows the host,
-// with or without the version and with real ids in it. ok says whether the
-// endpoint is known.
+// Any one entry of a list will do, see [Rights.Has]; those with the least
+// rights come first. An empty list means that such tokens are not accepted.
+// path is what follows the host, with or without the version and with real ids
+// in it. ok says whether the endpoint is known.
 func Permissions(method, path string) (delegated, application []string, ok bool) {
+	method = strings.ToUpper(method)
 	if method == http.MethodHead || method == "" {
 		method = http.MethodGet
 	}
 	segments := templateOf(path)
-	if len(segments) == 0 || segments[0] == "$batch" {
-		return nil, nil, false
+	if method == http.MethodGet {
+		// The references to what a list holds are as free as the list. Elsewhere
+		// they are what is added and removed.
+		segments = slices.DeleteFunc(segments, func(s string) bool { return s == "$ref" })
 	}
-	for _, row := range permissions() {
-		if row.method != strings.ToUpper(method) || !row.covers(segments) {
-			continue
-		}
+	if row := rowOf(method, segments); row != nil {
 		return row.delegated, row.application, true
 	}
+	if len(segments) > 1 && segments[0] == "me" {
+		if row := rowOf(method, slices.Concat([]string{"users", "{id}"}, segments[1:])); row != nil {
+			return row.delegated, nil, true // an application is nobody
+		}
+	}
 	return nil, nil, false
+}
+
+func rowOf(method string, segments []string) *permissionRow {
+	if len(segments) == 0 || segments[0] == "$batch" {
+		return nil
+	}
+	for _, row := range permissions() {
+		if row.method == method && row.covers(segments) {
+			return row
+		}
+	}
+	return nil
 }
 
 // permissionRow is one method and path template, "{id}" standing for any id.
@@ -48,10 +66,24 @@ type permissionRow struct {
 	delegated, application []string
 }
 
-func (r *permissionRow) covers(segments []string) bool {
-	return slices.EqualFunc(r.segments, segments, func(want, got string) bool {
-		return want == got || want == "{id}"
-	})
+// covers reports whether a path, as templateOf writes it, is one of the row. A
+// qualified name is a function of the row's, or a cast, which narrows what a
+// list holds and changes no permission.
+func (r *permissionRow) covers(path []string) bool {
+	at := 0
+	for _, segment := range path {
+		name, qualified := strings.CutPrefix(segment, "microsoft.graph.")
+		switch {
+		case at < len(r.segments) && r.segments[at] == name:
+			at++
+		case qualified:
+		case at < len(r.segments) && r.segments[at] == "{id}" && !strings.HasPrefix(name, "$"):
+			at++
+		default:
+			return false
+		}
+	}
+	return at == len(r.segments)
 }
 
 // permissions is the table, plain words before ids.
@@ -62,7 +94,7 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 		if len(column) != 5 || column[0] == "method" {
 			continue
 		}
-		segments := strings.Split(strings.Trim(column[1], "/"), "/")
+		segments := templateOf(column[1])
 		i := slices.IndexFunc(rows, func(r *permissionRow) bool {
 			return r.method == column[0] && slices.Equal(r.segments, segments)
 		})
@@ -90,32 +122,82 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 	return rows
 })
 
-var keyInBrackets = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z]+)\([^)]+\)$`) })
+// inBrackets is a segment with a key, "users('ada@contoso.com')", or with the
+// parameters of a function, "delta(token='latest')".
+var inBrackets = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z.]+)\((.*)\)$`) })
 
-// templateOf writes a path like the table: lower case, without version, casts,
-// empty brackets and what only says how the answer is wanted.
+// openKey is the beginning of one that goes on behind a slash: its text is in
+// quotes that are not closed.
+var openKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z.]+\((?:[a-z]+=)?'[^']*(?:''[^']*)*$`) })
+
+// templateOf writes a path like the table: lower case, without the version and
+// what only says how the answer is wanted, keys as segments of their own, and
+// every item of every drive by its id.
 func templateOf(path string) []string {
 	path, _, _ = strings.Cut(strings.ToLower(path), "?")
-	var segments []string
+	var whole []string
+	key, inDrive := "", false
 	for i, s := range strings.Split(strings.Trim(path, "/"), "/") {
-		s = strings.TrimSuffix(strings.Replace(s, "%24", "$", 1), "()")
+		if plain, err := url.PathUnescape(s); err == nil {
+			s = plain
+		}
+		switch s = key + s; {
+		case !inDrive && openKey().MatchString(s):
+			key = s + "/"
+			continue
+		case s == "" || i == 0 && isVersion(s) || s == "$count" || s == "$value":
+			continue
+		}
+		key = ""
+		inDrive = inDrive || strings.HasSuffix(s, ":") // file names are no keys
+		m := inBrackets().FindStringSubmatch(s)
 		switch {
-		case s == "" || i == 0 && isVersion(s):
-		case s == "$count" || s == "$value" || s == "$ref":
-		case strings.HasPrefix(s, "microsoft.graph."):
-			// A cast narrows what a list holds; a function has a name of its own.
-			if s = strings.TrimPrefix(s, "microsoft.graph."); s == "delta" || strings.HasPrefix(s, "get") || strings.HasPrefix(s, "check") {
-				segments = append(segments, s)
-			}
+		case m == nil:
+			whole = append(whole, s)
+		case m[2] == "" || m[1] == "delta" || m[1] == "microsoft.graph.delta":
+			whole = append(whole, m[1])
 		default:
-			if m := keyInBrackets().FindStringSubmatch(s); m != nil {
-				segments = append(segments, m[1], "{id}")
-				continue
-			}
-			segments = append(segments, s)
+			whole = append(whole, m[1], "{id}")
 		}
 	}
-	return segments
+	if key != "" {
+		whole = append(whole, key) // is never closed
+	}
+	return ofDrive(whole)
+}
+
+// ofDrive writes the path of a drive, whoever's it is, as /drives/{id}, and that
+// of an item in it, however it is named, as /drives/{id}/items/{id}.
+func ofDrive(path []string) []string {
+	var rest []string
+	switch {
+	case len(path) >= 2 && path[0] == "me" && path[1] == "drive":
+		rest = path[2:]
+	case len(path) >= 3 && (path[0] == "users" || path[0] == "groups" || path[0] == "sites") && path[2] == "drive":
+		rest = path[3:]
+	case len(path) >= 2 && path[0] == "drives":
+		rest = path[2:]
+	default:
+		return path
+	}
+	drive := []string{"drives", "{id}"}
+	if len(rest) == 0 {
+		return drive
+	}
+	item, byPath := 0, false
+	switch name, colon := strings.CutSuffix(rest[0], ":"); {
+	case name == "root":
+		item, byPath = 1, colon
+	case (name == "items" || name == "special") && len(rest) > 1:
+		item, byPath = 2, strings.HasSuffix(rest[1], ":")
+	default:
+		return append(drive, rest...)
+	}
+	for byPath && item < len(rest) { // up to the colon that ends the path
+		byPath = !strings.HasSuffix(rest[item], ":")
+		item++
+	}
+	return slices.Concat(drive, []string{"items", "{id}"}, rest[item:])
 }
 
 // Rights are the permissions that a token carries.
@@ -123,6 +205,23 @@ type Rights struct {
 	Scopes  []string // delegated permissions, from the claim scp
 	Roles   []string // application permissions, from the claim roles
 	AppOnly bool     // the token speaks for the application, without a user
+}
+
+// Has reports whether the rights contain an entry of the lists of
+// [Permissions]: a permission, or several joined by " and " that are needed
+// together. An entry that says for what it is meant ("Group.ReadWrite.All for a
+// group"), because the address does not tell, is had by nobody for sure.
+func (r Rights) Has(entry string) bool {
+	held := r.Scopes
+	if r.AppOnly {
+		held = r.Roles
+	}
+	for name := range strings.SplitSeq(entry, " and ") {
+		if !slices.Contains(held, name) {
+			return false
+		}
+	}
+	return true
 }
 
 // RightsOf reads a token's rights. ok is false for tokens that are no JWT;
@@ -172,13 +271,11 @@ func Explain403(method, path string, have Rights) string {
 	case len(want) == 0:
 		return ""
 	}
-	for _, name := range held {
-		if slices.Contains(want, name) {
-			if have.AppOnly {
-				return fmt.Sprintf("the token has %s, which should do; a licence, a policy or an application access policy may stand against it", clean(name))
-			}
-			return fmt.Sprintf("the token has %s, which should do for the application; the user may lack the right (a directory role, a licence)", clean(name))
+	if i := slices.IndexFunc(want, have.Has); i >= 0 {
+		if have.AppOnly {
+			return fmt.Sprintf("the token has %s, which should do; a licence, a policy or an application access policy may stand against it", some(want[i:i+1]))
 		}
+		return fmt.Sprintf("the token has %s, which should do for the application; the user may lack the right (a directory role, a licence)", some(want[i:i+1]))
 	}
 	has := "none"
 	if len(held) > 0 {

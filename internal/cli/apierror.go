@@ -56,7 +56,7 @@ func (c *call) refused(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &apiError{status: e.Status, host: e.Host, request: e.Method + " " + or(e.Path, e.Host), method: e.Method, path: e.Path,
+	return &apiError{status: e.Status, host: e.Host, request: e.Method + " " + clip(or(e.Path, e.Host), 120), method: e.Method, path: e.Path,
 		code: e.Code, message: e.Message, details: e.Details, requestID: e.RequestID, retryAfter: e.RetryAfter, claims: e.Claims, token: c.source.last(), err: err}
 }
 
@@ -102,11 +102,11 @@ func (inv *invocation) describeForbidden(r *report, e *apiError) {
 	if !ok || !known || inv.settings == nil || hostname(inv.settings.graph.text) != hostname(e.host) {
 		return
 	}
-	want, held, kind := delegated, have.Scopes, "a delegated permission"
+	want, kind := delegated, "a delegated permission"
 	if have.AppOnly {
-		want, held, kind = application, have.Roles, "an application permission"
+		want, kind = application, "an application permission"
 	}
-	if len(want) == 0 || slices.ContainsFunc(held, func(name string) bool { return slices.Contains(want, name) }) {
+	if len(want) == 0 || slices.ContainsFunc(want, have.Has) {
 		if why := graph.Explain403(e.method, e.path, have); why != "" {
 			r.fix = why
 		}
