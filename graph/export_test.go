@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -515,10 +516,39 @@ func TestExportWorksOverHTTP2AndCompressed(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	c := &Client{Source: &tokens{}, Base: server.URL + "/v1.0", Audiences: map[string]string{server.URL + "/": testScope}, HTTP: server.Client()}
+	elsewhere := server.Client() // finds the server by names that are not this machine's
+	elsewhere.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	c := &Client{Source: &tokens{}, Base: "https://example.com/v1.0", Audiences: map[string]string{"https://example.com/": testScope}, HTTP: elsewhere}
 	var out bytes.Buffer
 	if _, err := c.Export(t.Context(), &out, "/users", ExportOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantUsers(t, out.Bytes(), 1000)
+}
+
+func TestThisMachineIsAskedForPlainAnswers(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header.Get("Accept-Encoding")
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer server.Close()
+	c := &Client{Source: &tokens{}, Base: server.URL, Audiences: map[string]string{server.URL + "/": testScope}}
+	for want, header := range map[string]http.Header{"identity": {}, "br": {"Accept-Encoding": {"br"}}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/me", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = header
+		res, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := <-asked; got != want {
+			t.Errorf("asked with Accept-Encoding %q, want %q", got, want)
+		}
+	}
 }
