@@ -246,10 +246,11 @@ func BenchmarkGeneratedPages(b *testing.B) {
 		b.ReportMetric(float64(b.N)*999/b.Elapsed().Seconds()/1e6, "Musers/s")
 		b.SetBytes(int64(len(page)))
 	}
-	for _, c := range []struct{ name, query string }{{"all", "$top=999"}, {"ids", "$top=999&$select=id"},
-		{"shard", "$top=999&$filter=" + enc("startswith(userPrincipalName,'m')")}} {
+	for _, c := range []struct{ name, query, encoding string }{{"all", "$top=999", ""}, {"ids", "$top=999&$select=id", ""},
+		{"shard", "$top=999&$filter=" + enc("startswith(userPrincipalName,'m')"), ""}, {"compressed", "$top=999", "gzip"}} {
 		b.Run("server/"+c.name, func(b *testing.B) {
 			r := ask("/v1.0/users?" + c.query)
+			r.Header.Set("Accept-Encoding", c.encoding)
 			b.ReportAllocs()
 			for b.Loop() {
 				s.ServeHTTP(&nowhere{header: http.Header{}}, r)
@@ -265,15 +266,17 @@ func BenchmarkGeneratedPages(b *testing.B) {
 		perUser(b)
 	})
 	for _, c := range []struct {
-		name    string
-		handler http.Handler
-	}{{"https", s}, {"https-floor", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })}} {
+		name, encoding string
+		handler        http.Handler
+	}{{"https", "identity", s}, {"https-compressed", "gzip", s},
+		{"https-floor", "identity", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })}} {
 		b.Run(c.name, func(b *testing.B) {
 			srv := httptest.NewTLSServer(c.handler)
 			defer srv.Close()
 			for b.Loop() {
 				r, _ := http.NewRequest("GET", srv.URL+"/v1.0/users?$top=999", nil)
 				r.Header.Set("Authorization", "Bearer x")
+				r.Header.Set("Accept-Encoding", c.encoding)
 				res, err := srv.Client().Do(r)
 				if err != nil {
 					b.Fatal(err)

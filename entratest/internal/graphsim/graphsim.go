@@ -116,6 +116,12 @@ type call struct {
 
 // ServeHTTP answers a request for Graph.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept-Encoding")
+	if acceptsGzip(r) {
+		z := &compressor{ResponseWriter: w}
+		defer z.close()
+		w = z
+	}
 	c := s.newCall(w, r)
 	if c.preflight() {
 		return
