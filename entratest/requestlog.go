@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"mime"
 	"net/http"
@@ -25,8 +26,9 @@ type Request struct {
 	Form          url.Values    `json:"form,omitempty"`          // of a body that is a form
 	Authorization string        `json:"authorization,omitempty"` // the scheme, and that there was something
 	UserAgent     string        `json:"user_agent,omitempty"`
-	Status        int           `json:"status"`         // 0: the connection was dropped on request
-	Code          int           `json:"code,omitempty"` // the AADSTS number of a refusal
+	Range         string        `json:"range,omitempty"` // the header of that name or Content-Range: the part of a file
+	Status        int           `json:"status"`          // 0: the connection was dropped on request
+	Code          int           `json:"code,omitempty"`  // the AADSTS number of a refusal
 	Duration      time.Duration `json:"duration_ns"`
 }
 
@@ -70,7 +72,8 @@ func (l *requestLog) clear() {
 // record serves a request with next and remembers it.
 func (l *requestLog) record(w http.ResponseWriter, r *http.Request, now func() time.Time, next http.HandlerFunc) {
 	entry := Request{Time: now(), Method: r.Method, Host: r.Host, Path: r.URL.Path, Proto: r.Proto,
-		Query: redact(r.URL.Query()), Form: form(r), UserAgent: r.UserAgent()}
+		Query: redact(r.URL.Query()), Form: form(r), UserAgent: r.UserAgent(),
+		Range: cmp.Or(r.Header.Get("Range"), r.Header.Get("Content-Range"))}
 	if scheme, value, found := strings.Cut(r.Header.Get("Authorization"), " "); found && value != "" {
 		entry.Authorization = scheme + " " + redacted
 	} else if scheme != "" {

@@ -41,7 +41,7 @@ type item struct {
 	owner             string
 	folder            bool
 	content           []byte
-	kind              string
+	kind, hash        string // of the content
 	created, modified time.Time
 	version           int
 	children          int // filled when it is shown
@@ -88,7 +88,7 @@ var itemType = &entityType{name: "driveItem",
 			if i.folder {
 				return nil, true
 			}
-			return object{{"mimeType", i.kind}}, true
+			return object{{"mimeType", i.kind}, {"hashes", object{{"quickXorHash", i.hash}}}}, true
 		case "folder":
 			if !i.folder {
 				return nil, true
@@ -529,13 +529,32 @@ func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string) 
 	if kind == "" {
 		kind = "application/octet-stream"
 	}
-	next := t.replace(i, func(i *item) { i.content, i.kind, i.modified = content, kind, c.World.Now() })
+	next := t.replace(i, func(i *item) {
+		i.content, i.kind, i.hash, i.modified = content, kind, quickXorHash(content), c.World.Now()
+	})
 	c.w.Header().Set("ETag", next.etag())
 	if isNew {
 		c.created(c.itemContext(next), "/users/"+next.owner+"/drive/items/"+next.id, c.showItem(t.shown(next), nil))
 		return
 	}
 	c.entity(c.itemContext(next), c.showItem(t.shown(next), nil))
+}
+
+// quickXorHash is how drives tell contents apart: every byte is xored into a
+// circle of 160 bits, each 11 bits after the one before, and the length into
+// the last 64.
+func quickXorHash(content []byte) string {
+	var circle [20]byte
+	at := 0
+	for _, b := range content {
+		circle[at/8] ^= b << (at % 8)
+		circle[(at/8+1)%20] ^= b >> (8 - at%8)
+		at = (at + 11) % 160
+	}
+	for i := range 8 {
+		circle[12+i] ^= byte(len(content) >> (8 * i))
+	}
+	return base64.StdEncoding.EncodeToString(circle[:])
 }
 
 func (c *call) download() {

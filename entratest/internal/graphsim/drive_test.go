@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +53,27 @@ func TestASmallFileIsPutAndDownloadedElsewhere(t *testing.T) {
 		t.Errorf("children: %s", a.text)
 	}
 	f.get("/v1.0/me/drive/root:/nothing", ada).want(t, "nothing", 404, "itemNotFound")
+}
+
+func TestFilesHaveTheHashOfDrives(t *testing.T) {
+	// Content and hash in base64, as the real service gives it.
+	for content, want := range map[string]string{
+		"": "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Sg==": "SgAAAAAAAAAAAAAAAQAAAAAAAAA=", "tbQ=": "taAFAAAAAAAAAAAAAgAAAAAAAAA=", "0pZP": "0rDEEwAAAAAAAAAAAwAAAAAAAAA=",
+		"jRRDVA==": "jaDAEKgAAAAAAAAABAAAAAAAAAA=", "2fuxhBJXtpWFe8dOfdGeHw==": "O9tHLAghgSvYohKFyMMxnNCHaHg=", "VXs4t4tfXGiWAL6dlhEMm0YQF0f2w9rzX0CvIVeuW56o6/ec2auMpKeU2VeteEK5": "sq24lSf7wXLH8eigHl07X+qPTps=",
+	} {
+		raw, err := base64.StdEncoding.DecodeString(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := quickXorHash(raw); got != want {
+			t.Errorf("%q has the hash %s, want %s", content, got, want)
+		}
+	}
+	f := startStorage(t)
+	a := f.send("PUT", "/v1.0/me/drive/root:/a.bin:/content", user(driveScopes), strings.NewReader("J"), "Content-Type", "text/plain").want(t, "put", 201, "")
+	if !strings.Contains(a.text, `"hashes":{"quickXorHash":"SgAAAAAAAAAAAAAAAQAAAAAAAAA="}`) {
+		t.Errorf("item: %s", a.text)
+	}
 }
 
 func TestFilesHaveETags(t *testing.T) {
