@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -172,11 +173,12 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 
 // call is what decides how a request is sent.
 type call struct {
-	home    *url.URL // where it goes, and the only place that its token goes
-	open    bool     // the address itself is the permission: no token
-	safe    bool     // it only reads, although its method does not say so
-	once    bool     // the caller tries again itself
-	answers []int    // statuses that are no refusal here, besides 2xx and 304
+	home    *url.URL    // where it goes, and the only place that its token goes
+	open    bool        // the address itself is the permission: no token
+	safe    bool        // it only reads, although its method does not say so
+	once    bool        // the caller tries again itself
+	answers []int       // statuses that are no refusal here, besides 2xx and 304
+	header  http.Header // of the caller's own, for fetch
 }
 
 func (c *Client) send(req *http.Request, how call) (*http.Response, error) {
@@ -274,6 +276,7 @@ func (c *Client) fetch(ctx context.Context, method string, how call, in jsontext
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, how.header.Clone())
 	if in == nil {
 		req.Body, req.GetBody = nil, nil
 	} else {

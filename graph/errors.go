@@ -22,6 +22,9 @@ var (
 	// ErrExpired says that a link to the next page, to the changes or to an
 	// upload is too old: start again from the beginning.
 	ErrExpired = errors.New("the link has expired")
+	// ErrChanged says that a file was changed while it was sent. What was sent
+	// of it has been given up.
+	ErrChanged = errors.New("the file was changed while it was sent")
 )
 
 // Error is a refusal by an API. Everything in it is safe to print.
