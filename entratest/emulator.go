@@ -139,7 +139,7 @@ func (e *Emulator) open(cfg Config) error {
 		service.ARMURL = "" // one origin cannot be two resources: it is Graph
 	}
 	e.sts = sts.New(service)
-	e.graph = &graphsim.Server{World: e.world, Verify: e.verify, AuthorityURL: e.authorityOf, GraphURL: cfg.GraphURL, ARMURL: cfg.ARMURL,
+	e.graph = &graphsim.Server{World: e.world, Verify: e.verify, Signed: sts.Signed, AuthorityURL: e.authorityOf, GraphURL: cfg.GraphURL, ARMURL: cfg.ARMURL,
 		StorageURL: e.StorageURL, Fault: e.batchFault}
 	e.graph.Throttle(graphsim.Throttle(cfg.Throttle))
 	return e.world.Generate(e.TenantID(), cfg.GeneratedUsers)

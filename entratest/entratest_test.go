@@ -776,45 +776,6 @@ func TestAnAssertionOfAnIssuerThatWasAddedIsGood(t *testing.T) {
 	}
 }
 
-func TestAnAssertionOfACertificateThatWasAddedIsGood(t *testing.T) {
-	e := entratest.New(t)
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, _ := x509.ParseCertificate(der)
-	thumbprint := sha256.Sum256(der)
-	b64 := base64.RawURLEncoding.EncodeToString
-	ask := func(id string) answer {
-		claims := fmt.Sprintf(`{"iss":"%s","sub":"%[1]s","aud":"%s","jti":"%s","nbf":%d,"exp":%d}`, entratest.DaemonClientID, tokenURL(e), id, e.Now().Unix(), e.Now().Unix()+300)
-		signed := b64([]byte(`{"alg":"PS256","typ":"JWT","x5t#S256":"`+b64(thumbprint[:])+`"}`)) + "." + b64([]byte(claims))
-		digest := sha256.Sum256([]byte(signed))
-		sig, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
-		if err != nil {
-			t.Fatal(err)
-		}
-		form := daemonForm()
-		form.Del("client_secret")
-		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", signed+"."+b64(sig))
-		return post(t, e, tokenURL(e), form)
-	}
-	if a := ask("before"); a.status != 401 || !strings.Contains(a.text, "AADSTS700027") {
-		t.Errorf("before: %d %s", a.status, a.text)
-	}
-	if err := e.AddCertificate(entratest.DaemonClientID, cert); err != nil {
-		t.Fatal(err)
-	}
-	if a := ask("after"); a.status != 200 {
-		t.Errorf("after: %d %s", a.status, a.text)
-	}
-}
-
 const contoso = `
 replace = true
 

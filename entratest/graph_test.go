@@ -21,6 +21,7 @@ type graph struct {
 	e     *entratest.Emulator
 	token string
 	hc    *http.Client
+	app   string // the client id of the app that the token is for
 }
 
 // admin is an app that may do everything that these tests do.
@@ -39,7 +40,7 @@ func admin(t testing.TB, changes ...func(*entratest.Config)) graph {
 	}
 	c := *e.Client()
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return graph{t, e, got.str("access_token"), &c}
+	return graph{t, e, got.str("access_token"), &c, a.ClientID}
 }
 
 // call sends a request, and fails the test unless the status is the one

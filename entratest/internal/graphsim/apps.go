@@ -1,18 +1,12 @@
 package graphsim
 
 import (
-	"bytes"
-	"crypto/rand"
-	"crypto/sha1"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
@@ -71,35 +65,6 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 	}
 	value, ok := a.More[name]
 	return value, ok
-}
-
-func passwords(a *directory.App) []object {
-	out := []object{}
-	for _, s := range a.Secrets {
-		out = append(out, password(s, false))
-	}
-	return out
-}
-
-// password shows a secret; its text only when it was just made.
-func password(s directory.AppSecret, reveal bool) object {
-	var secret any
-	if reveal {
-		secret = s.Value
-	}
-	return object{{"customKeyIdentifier", nil}, {"displayName", text(s.Name)}, {"endDateTime", date(s.Expires)}, {"hint", text(s.Value[:min(3, len(s.Value))])},
-		{"keyId", s.ID}, {"secretText", secret}, {"startDateTime", date(s.Begins)}}
-}
-
-func keys(a *directory.App) []object {
-	out := []object{}
-	for _, cert := range a.Certificates {
-		thumbprint := sha1.Sum(cert.Raw)
-		out = append(out, object{{"customKeyIdentifier", strings.ToUpper(fmt.Sprintf("%x", thumbprint))}, {"displayName", cert.Subject.String()},
-			{"endDateTime", date(cert.NotAfter)}, {"key", nil}, {"keyId", derivedID("key", a.ClientID, string(thumbprint[:]))},
-			{"startDateTime", date(cert.NotBefore)}, {"type", "AsymmetricX509Cert"}, {"usage", "Verify"}})
-	}
-	return out
 }
 
 func appRoles(a *directory.App) []object {
@@ -206,18 +171,14 @@ func (c *call) application() {
 var appReadOnly = []string{"id", "appId", "createdDateTime", "deletedDateTime", "publisherDomain", "passwordCredentials", "certification", "disabledByMicrosoftStatus", "verifiedPublisher"}
 
 func (c *call) createApplication() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, applicationType, appReadOnly)
-	if !ok || !c.require(fields, applicationType, "displayName") {
+	given, ok := c.fields(applicationType, appReadOnly)
+	if !ok || !c.require(given, applicationType, "displayName") {
 		return
 	}
 	t, _ := c.World.Tenant(c.tenant())
 	a := &directory.App{ClientID: c.World.NewID("client"), ObjectID: c.World.NewID("application"), Tenant: c.tenant(), Audience: directory.MyOrg,
 		NoPrincipal: true, Created: c.World.Now(), Owners: []string{c.token.text("oid")}, More: map[string]any{"publisherDomain": slices.Concat(t.Domains, []string{""})[0]}}
-	if err := setApp(a, fields); err != nil {
+	if err := setApp(a, given); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -227,8 +188,8 @@ func (c *call) createApplication() {
 }
 
 // setApp fills a registration from the fields of a body.
-func setApp(a *directory.App, fields []field) error {
-	for _, f := range fields {
+func setApp(a *directory.App, given fields) error {
+	for _, f := range given {
 		wrong := fmt.Errorf("Invalid value specified for property '%s' of resource 'Application'.", f.name)
 		switch f.name {
 		case "displayName":
@@ -307,42 +268,8 @@ func setApp(a *directory.App, fields []field) error {
 	return nil
 }
 
-// certificatesIn reads keyCredentials. An entry without a key is one that is
-// there already: the service never tells a key again.
-func certificatesIn(v any, have []*x509.Certificate) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
-	for _, k := range list(v) {
-		key := str(inside(k, "key"))
-		if key == "" {
-			named := str(inside(k, "customKeyIdentifier"))
-			i := slices.IndexFunc(have, func(c *x509.Certificate) bool { return strings.EqualFold(fmt.Sprintf("%x", sha1.Sum(c.Raw)), named) })
-			if i < 0 {
-				return nil, errors.New("no key")
-			}
-			out = append(out, have[i])
-			continue
-		}
-		der, err := base64.StdEncoding.DecodeString(key)
-		if err != nil {
-			return nil, err
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(out, func(c *x509.Certificate) bool { return bytes.Equal(c.Raw, cert.Raw) }) {
-			out = append(out, cert)
-		}
-	}
-	return out, nil
-}
-
 func (c *call) updateApplication() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, applicationType, appReadOnly)
+	given, ok := c.fields(applicationType, appReadOnly)
 	if !ok {
 		return
 	}
@@ -352,11 +279,11 @@ func (c *call) updateApplication() {
 	}
 	trial := *a
 	trial.More = maps.Clone(a.More)
-	if err := setApp(&trial, fields); err != nil {
+	if err := setApp(&trial, given); err != nil {
 		c.invalid(err)
 		return
 	}
-	for _, f := range fields {
+	for _, f := range given {
 		for _, uri := range stringsIn(f.value) {
 			if other, taken := c.World.Resource(c.tenant(), uri); f.name == "identifierUris" && taken && other.ClientID != a.ClientID {
 				c.conflict(directory.ErrConflict, "identifierUris")
@@ -364,7 +291,7 @@ func (c *call) updateApplication() {
 			}
 		}
 	}
-	c.World.UpdateApp(a.ClientID, func(a *directory.App) { _ = setApp(a, fields) })
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { _ = setApp(a, given) })
 	c.noContent()
 }
 
@@ -373,74 +300,6 @@ func (c *call) deleteApplication() {
 		c.World.DeleteApp(c.tenant(), a.ClientID)
 		c.noContent()
 	}
-}
-
-// defaultSecretLife is how long a secret lives that was asked for without an end.
-const defaultSecretLife = 2 * 365 * 24 * time.Hour
-
-func (c *call) addPassword() {
-	body, ok := c.readObject(false)
-	if !ok || !c.noOptions() {
-		return
-	}
-	a, ok := c.findApp(c.arg(0))
-	if !ok {
-		return
-	}
-	asked := parameter(body, "passwordCredential")
-	s := directory.AppSecret{ID: c.World.NewID("secret"), Name: str(parameterOf(asked, "displayName")), Begins: c.World.Now(), Expires: c.World.Now().Add(defaultSecretLife)}
-	for name, when := range map[string]*time.Time{"startDateTime": &s.Begins, "endDateTime": &s.Expires} {
-		text, given := parameterOf(asked, name).(string)
-		if !given {
-			continue
-		}
-		t, err := parseDate(text)
-		if err != nil {
-			c.invalid(fmt.Errorf("Invalid value specified for property '%s' of resource 'PasswordCredential'.", name))
-			return
-		}
-		*when = t
-	}
-	if !s.Expires.After(s.Begins) {
-		c.invalid(errors.New("Invalid value specified for property 'endDateTime' of resource 'PasswordCredential'."))
-		return
-	}
-	s.Value = newSecret()
-	c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.Secrets = append(a.Secrets, s) })
-	c.entity("microsoft.graph.passwordCredential", password(s, true))
-}
-
-func parameterOf(v any, name string) any {
-	m, _ := v.(map[string]any)
-	return parameter(m, name)
-}
-
-// newSecret makes a secret of the form that Entra's have.
-func newSecret() string {
-	raw := make([]byte, 30)
-	rand.Read(raw)
-	s := base64.RawURLEncoding.EncodeToString(raw)
-	return s[:3] + "8Q~" + s[3:37]
-}
-
-func (c *call) removePassword() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	a, ok := c.findApp(c.arg(0))
-	if !ok {
-		return
-	}
-	id := str(parameter(body, "keyId"))
-	if !slices.ContainsFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) }) {
-		c.invalid(fmt.Errorf("No password credential found with keyId '%s'.", id))
-		return
-	}
-	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
-		a.Secrets = slices.DeleteFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) })
-	})
-	c.noContent()
 }
 
 func (c *call) applicationOwners() {
@@ -535,8 +394,8 @@ func (c *call) federatedCredential() {
 	}
 }
 
-func setFederated(f *directory.FederatedCredential, fields []field) error {
-	for _, field := range fields {
+func setFederated(f *directory.FederatedCredential, given fields) error {
+	for _, field := range given {
 		switch field.name {
 		case "name":
 			f.Name = str(field.value)
@@ -558,12 +417,8 @@ func setFederated(f *directory.FederatedCredential, fields []field) error {
 }
 
 func (c *call) addFederatedCredential() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, federatedType, []string{"id"})
-	if !ok || !c.require(fields, federatedType, "audiences", "issuer", "name", "subject") {
+	given, ok := c.fields(federatedType, []string{"id"})
+	if !ok || !c.require(given, federatedType, "audiences", "issuer", "name", "subject") {
 		return
 	}
 	a, ok := c.findApp(c.arg(0))
@@ -571,7 +426,7 @@ func (c *call) addFederatedCredential() {
 		return
 	}
 	f := directory.FederatedCredential{ID: c.World.NewID("federated")}
-	if err := setFederated(&f, fields); err != nil {
+	if err := setFederated(&f, given); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -591,11 +446,7 @@ func (c *call) addFederatedCredential() {
 }
 
 func (c *call) updateFederatedCredential() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, federatedType, []string{"id", "name"})
+	given, ok := c.fields(federatedType, []string{"id", "name"})
 	if !ok {
 		return
 	}
@@ -604,7 +455,7 @@ func (c *call) updateFederatedCredential() {
 		return
 	}
 	f := a.Federated[i]
-	if err := setFederated(&f, fields); err != nil {
+	if err := setFederated(&f, given); err != nil {
 		c.invalid(err)
 		return
 	}

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
@@ -36,6 +37,9 @@ func (t claims) list(name string) []string {
 
 // delegated says whether a user stands behind the token.
 func (t claims) delegated() bool { return t.text("scp") != "" }
+
+// client is the client id of the app that the token was issued to.
+func (t claims) client() string { return cmp.Or(t.text("appid"), t.text("azp")) }
 
 // permissions are the scopes of a delegated token, the roles of another.
 func (t claims) permissions() []string {

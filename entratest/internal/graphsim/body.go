@@ -1,8 +1,11 @@
 package graphsim
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -14,6 +17,21 @@ type field struct {
 	name  string
 	value any
 }
+
+// fields are the members of a request body.
+type fields []field
+
+// get returns the value of a field, nil if it is not there.
+func (f fields) get(name string) any {
+	for _, field := range f {
+		if field.name == name {
+			return field.value
+		}
+	}
+	return nil
+}
+
+func (f fields) text(name string) string { return str(f.get(name)) }
 
 // readObject decodes the body, which must be a JSON object, or answers 400. A
 // body that nobody sent is an empty object where that is enough.
@@ -41,41 +59,67 @@ func (c *call) readObject(required bool) (map[string]any, bool) {
 	return body, true
 }
 
-// parameter returns a parameter of an action. Clients write their names in any
-// case: msgraph-sdk-go sends Message, the documentation says message.
-func parameter(body map[string]any, name string) any {
-	if v, ok := body[name]; ok {
-		return v
+// action reads the parameters of an action, or answers 400. Each is given by its
+// name and its type. Clients write the names in any case: msgraph-sdk-go sends
+// Message, the documentation says message.
+func (c *call) action(name string, required bool, parameters ...string) (map[string]any, bool) {
+	body, ok := c.readObject(required)
+	if !ok || !c.noOptions() {
+		return nil, false
 	}
-	for k, v := range body {
-		if strings.EqualFold(k, name) {
-			return v
+	given := map[string]any{}
+	for _, sent := range slices.Sorted(maps.Keys(body)) {
+		if annotation(sent) {
+			continue
 		}
+		i := slices.IndexFunc(parameters, func(p string) bool { n, _, _ := strings.Cut(p, " "); return strings.EqualFold(n, sent) })
+		if i < 0 {
+			c.refuse(http.StatusBadRequest, "BadRequest", "The parameter '"+sent+"' in the request payload is not a valid parameter for the operation '"+name+"'.")
+			return nil, false
+		}
+		proper, edm, _ := strings.Cut(parameters[i], " ")
+		value, err := conform(body[sent], edm)
+		if err != nil {
+			c.nonconforming(err, "parameter '"+proper+"' of the operation '"+name+"'")
+			return nil, false
+		}
+		given[proper] = value
 	}
-	return nil
+	return given, true
 }
 
-// fields checks the members of a body against a type, or answers 400. What
-// belongs to OData is left out, but the names in also are let through.
-func (c *call) fields(body map[string]any, t *entityType, readOnly []string, also ...string) ([]field, bool) {
-	names := make([]string, 0, len(body))
-	for name := range body {
-		names = append(names, name)
+// annotation says whether a member of a body is OData's own: msgraph-sdk-go
+// says of everything what type it is.
+func annotation(name string) bool {
+	return strings.HasPrefix(name, "@odata.") || strings.HasSuffix(name, "@odata.type")
+}
+
+// fields reads a body that is an object of a type, or answers 400. A request
+// with one has no query options.
+func (c *call) fields(t *entityType, readOnly []string, also ...string) (fields, bool) {
+	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return nil, false
 	}
-	slices.Sort(names)
-	var out []field
-	for _, name := range names {
+	return c.fieldsOf(body, t, readOnly, also...)
+}
+
+// fieldsOf checks the members of an object against a type, or answers 400. What
+// belongs to OData is left out, but the names in also are let through.
+func (c *call) fieldsOf(body map[string]any, t *entityType, readOnly []string, also ...string) (fields, bool) {
+	var out fields
+	for _, name := range slices.Sorted(maps.Keys(body)) {
 		value := body[name]
 		if slices.Contains(also, name) {
 			out = append(out, field{name, value})
 			continue
 		}
-		if strings.HasPrefix(name, "@odata.") {
-			continue // msgraph-sdk-go says of everything what type it is
+		if annotation(name) {
+			continue
 		}
 		proper, ok := t.find(name)
 		if !ok {
-			c.refuse(http.StatusBadRequest, "Request_BadRequest", fmt.Sprintf("One or more property values specified are invalid: the property '%s' does not exist on type '%s'.", name, t.name))
+			c.nonconforming(unknownProperty{name, t.name}, "")
 			return nil, false
 		}
 		if slices.Contains(readOnly, proper) {
@@ -83,8 +127,9 @@ func (c *call) fields(body map[string]any, t *entityType, readOnly []string, als
 			return nil, false
 		}
 		edm, _ := t.property(proper)
-		if !fits(value, edm) {
-			c.refuse(http.StatusBadRequest, "Request_BadRequest", fmt.Sprintf("Invalid value specified for property '%s' of resource '%s'.", proper, upperFirst(t.name)))
+		value, err := conform(value, edm)
+		if err != nil {
+			c.nonconforming(err, fmt.Sprintf("property '%s' of resource '%s'", proper, upperFirst(t.name)))
 			return nil, false
 		}
 		out = append(out, field{proper, value})
@@ -92,7 +137,77 @@ func (c *call) fields(body map[string]any, t *entityType, readOnly []string, als
 	return out, true
 }
 
-// fits says whether a JSON value can be of an EDM type.
+// nonconforming answers 400 for a value that does not conform: the directory
+// and Outlook have words of their own for it.
+func (c *call) nonconforming(err error, of string) {
+	unknown, is := err.(unknownProperty)
+	switch {
+	case !is:
+		c.refuse(http.StatusBadRequest, "Request_BadRequest", "Invalid value specified for "+of+".")
+	case c.at.face == directoryWork:
+		c.refuse(http.StatusBadRequest, "Request_BadRequest", "Invalid property '"+unknown.name+"'.")
+	default:
+		c.refuse(http.StatusBadRequest, "RequestBodyRead", err.Error())
+	}
+}
+
+// unknownProperty is a member that a type does not have.
+type unknownProperty struct{ name, of string }
+
+func (u unknownProperty) Error() string {
+	return fmt.Sprintf("The property '%s' does not exist on type 'microsoft.graph.%s'. Make sure to only use property names that are defined by the type or mark the type as open type.", u.name, u.of)
+}
+
+var errUnfit = errors.New("the value is of another type")
+
+// conform checks a JSON value against an EDM type, and gives the members of
+// objects their proper names. Of types that nobody described, and of objects
+// that are entities themselves, it only sees that they are objects.
+func conform(v any, edm string) (any, error) {
+	switch v := v.(type) {
+	case map[string]any:
+		t := schema()[edm]
+		if !fits(v, edm) || t.names == nil || len(t.relations) > 0 {
+			break
+		}
+		out := map[string]any{}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if annotation(name) {
+				continue
+			}
+			proper, ok := t.proper[strings.ToLower(name)]
+			if !ok {
+				return nil, unknownProperty{name, edm}
+			}
+			value, err := conform(v[name], t.edm[proper])
+			if err != nil {
+				return nil, err
+			}
+			out[proper] = value
+		}
+		return out, nil
+	case []any:
+		element, ok := strings.CutPrefix(edm, "Collection(")
+		if !ok {
+			break
+		}
+		out := make([]any, len(v))
+		for i, e := range v {
+			value, err := conform(e, strings.TrimSuffix(element, ")"))
+			if err != nil || e == nil {
+				return nil, cmp.Or(err, errUnfit)
+			}
+			out[i] = value
+		}
+		return out, nil
+	}
+	if !fits(v, edm) {
+		return nil, errUnfit
+	}
+	return v, nil
+}
+
+// fits says whether a JSON value that is no list can be of an EDM type.
 func fits(v any, edm string) bool {
 	switch v := v.(type) {
 	case nil:
@@ -107,9 +222,6 @@ func fits(v any, edm string) bool {
 		return edm == "Edm.Boolean"
 	case float64:
 		return edm == "Edm.Int32" || edm == "Edm.Int64" || edm == "Edm.Double"
-	case []any:
-		element, ok := strings.CutPrefix(edm, "Collection(")
-		return ok && !slices.ContainsFunc(v, func(e any) bool { return e == nil || !fits(e, strings.TrimSuffix(element, ")")) })
 	case map[string]any:
 		return !strings.HasPrefix(edm, "Edm.") && !strings.HasPrefix(edm, "Collection(")
 	}
@@ -117,10 +229,9 @@ func fits(v any, edm string) bool {
 }
 
 // require answers 400 if one of some properties is missing or null.
-func (c *call) require(fields []field, t *entityType, names ...string) bool {
+func (c *call) require(given fields, t *entityType, names ...string) bool {
 	for _, name := range names {
-		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
-		if i < 0 || fields[i].value == nil || fields[i].value == "" {
+		if v := given.get(name); v == nil || v == "" {
 			c.refuse(http.StatusBadRequest, "Request_BadRequest", fmt.Sprintf("A value is required for property '%s' of resource '%s'.", name, upperFirst(t.name)))
 			return false
 		}

@@ -17,6 +17,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ type Server struct {
 	// Verify checks signature and times of an access token and returns its
 	// claims. Audience and permissions are checked here.
 	Verify func(raw string) (map[string]any, Verdict)
+	// Signed returns the claims of a JWT that one of some certificates has
+	// signed. An error says what is wrong with it, without a full stop.
+	Signed func(raw string, by []*x509.Certificate) (map[string]any, error)
 	// AuthorityURL returns the address of the authority that belongs to a
 	// request, without a trailing slash: 401 answers and ARM's metadata name it.
 	AuthorityURL func(*http.Request) string

@@ -53,16 +53,12 @@ const (
 )
 
 func (c *call) createGroup() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, groupType, groupReadOnly, bindMembers, bindOwners)
-	if !ok || !c.require(fields, groupType, "displayName", "mailEnabled", "mailNickname", "securityEnabled") {
+	given, ok := c.fields(groupType, groupReadOnly, bindMembers, bindOwners)
+	if !ok || !c.require(given, groupType, "displayName", "mailEnabled", "mailNickname", "securityEnabled") {
 		return
 	}
 	g := &directory.Group{ID: c.World.NewID("group"), Tenant: c.tenant(), Created: c.World.Now()}
-	if err := c.setGroup(g, fields); err != nil {
+	if err := c.setGroup(g, given); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -87,11 +83,11 @@ func (c *call) createGroup() {
 }
 
 // setGroup fills a group from the fields of a body.
-func (c *call) setGroup(g *directory.Group, fields []field) error {
+func (c *call) setGroup(g *directory.Group, given fields) error {
 	if g.More == nil {
 		g.More = map[string]any{}
 	}
-	for _, f := range fields {
+	for _, f := range given {
 		switch f.name {
 		case "displayName":
 			if g.Name = str(f.value); g.Name == "" {
@@ -158,11 +154,7 @@ func refer(list *[]string, id, relation, self string) error {
 }
 
 func (c *call) updateGroup() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, groupType, append([]string{"groupTypes"}, groupReadOnly...), bindMembers, bindOwners)
+	given, ok := c.fields(groupType, append([]string{"groupTypes"}, groupReadOnly...), bindMembers, bindOwners)
 	if !ok {
 		return
 	}
@@ -173,7 +165,7 @@ func (c *call) updateGroup() {
 	// References are looked up before the world is held.
 	changed := *g
 	changed.Members, changed.Owners, changed.More = slices.Clone(g.Members), slices.Clone(g.Owners), map[string]any{}
-	if err := c.setGroup(&changed, fields); err != nil {
+	if err := c.setGroup(&changed, given); err != nil {
 		if strings.HasPrefix(err.Error(), "Resource '") {
 			c.refuse(404, "Request_ResourceNotFound", err.Error())
 			return

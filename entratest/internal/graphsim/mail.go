@@ -330,12 +330,11 @@ var messageReadOnly = []string{"id", "createdDateTime", "lastModifiedDateTime", 
 // draft makes the values of a message out of the members of a body, or answers
 // 400.
 func (c *call) draft(u *directory.User, body map[string]any) (map[string]any, bool) {
-	readOnly := messageReadOnly
-	fields, ok := c.fields(body, messageType, readOnly, "attachments")
+	given, ok := c.fieldsOf(body, messageType, messageReadOnly, "attachments")
 	if !ok {
 		return nil, false
 	}
-	if a := list(parameter(body, "attachments")); len(a) > 0 {
+	if a := list(given.get("attachments")); len(a) > 0 {
 		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator's mail has no attachments.")
 		return nil, false
 	}
@@ -345,7 +344,7 @@ func (c *call) draft(u *directory.User, body map[string]any) (map[string]any, bo
 		"hasAttachments": false, "importance": "normal", "isDraft": true, "isRead": true, "isReadReceiptRequested": false, "isDeliveryReceiptRequested": nil,
 		"inferenceClassification": "focused", "flag": map[string]any{"flagStatus": "notFlagged"}, "sender": sender, "from": sender, "subject": "",
 		"body": map[string]any{"contentType": "text", "content": ""}}
-	for _, f := range fields {
+	for _, f := range given {
 		if f.name == "attachments" {
 			continue
 		}
@@ -401,11 +400,7 @@ func (c *call) createMessage() {
 }
 
 func (c *call) updateMessage() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, messageType, messageReadOnly)
+	given, ok := c.fields(messageType, messageReadOnly)
 	if !ok {
 		return
 	}
@@ -418,7 +413,7 @@ func (c *call) updateMessage() {
 		return
 	}
 	next := c.mail.replace(u.ID, m, func(n *message) {
-		for _, f := range fields {
+		for _, f := range given {
 			n.values[f.name] = f.value
 		}
 		n.values["lastModifiedDateTime"] = date(c.World.Now())
@@ -479,17 +474,11 @@ func (c *call) sendMail() {
 		c.sendMIME(u)
 		return
 	}
-	body, ok := c.readObject(true)
+	given, ok := c.action("sendMail", true, "message message", "saveToSentItems Edm.Boolean")
 	if !ok {
 		return
 	}
-	for name := range body {
-		if !contains([]string{"message", "saveToSentItems"}, name) && !strings.HasPrefix(name, "@odata.") {
-			c.refuse(http.StatusBadRequest, "BadRequest", "The parameter '"+name+"' in the request payload is not a valid parameter for the operation 'sendMail'.")
-			return
-		}
-	}
-	wanted, ok := parameter(body, "message").(map[string]any)
+	wanted, ok := given["message"].(map[string]any)
 	if !ok {
 		c.refuse(http.StatusBadRequest, "ErrorInvalidRequest", "The value of the parameter 'message' is empty.")
 		return
@@ -499,7 +488,7 @@ func (c *call) sendMail() {
 		return
 	}
 	save := true
-	if v, given := parameter(body, "saveToSentItems").(bool); given {
+	if v, said := given["saveToSentItems"].(bool); said {
 		save = v
 	}
 	c.post(u, values, save)

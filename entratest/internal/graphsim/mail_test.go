@@ -69,6 +69,11 @@ func TestMailIsNotForEverybody(t *testing.T) {
 	f.write("POST", "/v1.0/me/sendMail", user(mailScopes), `{"message":{"subject":"x"}}`).want(t, "to nobody", 400, "ErrorInvalidRecipients")
 	f.write("POST", "/v1.0/me/sendMail", user(mailScopes), `{"message":{`+to("not an address")+`}}`).want(t, "to no address", 400, "ErrorInvalidRecipients")
 	f.write("POST", "/v1.0/me/sendMail", user(mailScopes), `{"massage":{}}`).want(t, "a misspelt parameter", 400, "BadRequest")
+	a := f.write("POST", "/v1.0/me/sendMail", user(mailScopes), `{"message":{"subjekt":"x"}}`).want(t, "a misspelt property", 400, "RequestBodyRead")
+	if a.message() != "The property 'subjekt' does not exist on type 'microsoft.graph.message'. Make sure to only use property names that are defined by the type or mark the type as open type." {
+		t.Errorf("a misspelt property: %s", a.message())
+	}
+	f.write("POST", "/v1.0/me/messages", user(mailScopes), `{"body":{"kind":"Text","content":"x"}}`).want(t, "a misspelt property of a part", 400, "RequestBodyRead")
 }
 
 func TestBasicPermissionHidesTheBody(t *testing.T) {

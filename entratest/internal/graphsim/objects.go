@@ -192,12 +192,12 @@ func (c *call) directoryObject() {
 }
 
 func (c *call) getByIDs() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
+	given, ok := c.action("getByIds", true, "ids Collection(Edm.String)", "types Collection(Edm.String)")
+	if !ok {
 		return
 	}
 	const most = 1000
-	ids, types := stringsIn(parameter(body, "ids")), stringsIn(parameter(body, "types"))
+	ids, types := stringsIn(given["ids"]), stringsIn(given["types"])
 	if n := len(ids); n == 0 || n > most {
 		c.invalid(fmt.Errorf("The parameter 'ids' must have 1 to %d ids.", most))
 		return

@@ -132,17 +132,13 @@ func (c *call) principal() {
 }
 
 func (c *call) createPrincipal() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
+	given, ok := c.fields(principalType, []string{"id", "displayName", "appDisplayName"})
+	if !ok || !c.require(given, principalType, "appId") {
 		return
 	}
-	fields, ok := c.fields(body, principalType, []string{"id", "displayName", "appDisplayName"})
-	if !ok || !c.require(fields, principalType, "appId") {
-		return
-	}
-	a, ok := c.World.Registration(str(parameter(body, "appId")))
+	a, ok := c.World.Registration(given.text("appId"))
 	if !ok || a.Tenant != c.tenant() && a.Audience == directory.MyOrg {
-		c.invalid(errors.New("The appId '" + str(parameter(body, "appId")) + "' of the service principal does not reference a valid application object."))
+		c.invalid(errors.New("The appId '" + given.text("appId") + "' of the service principal does not reference a valid application object."))
 		return
 	}
 	if c.ownedOnly() && !c.owned(a) {
@@ -154,7 +150,7 @@ func (c *call) createPrincipal() {
 		return
 	}
 	if a.Tenant == c.tenant() {
-		c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.NoPrincipal = false; setPrincipal(a, fields) })
+		c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.NoPrincipal = false; setPrincipal(a, given) })
 	} else {
 		c.World.Install(c.tenant(), a.ClientID)
 	}
@@ -163,8 +159,8 @@ func (c *call) createPrincipal() {
 	c.created("servicePrincipals/$entity", "/servicePrincipals/"+p.id, principalType.show(p, nil))
 }
 
-func setPrincipal(a *directory.App, fields []field) {
-	for _, f := range fields {
+func setPrincipal(a *directory.App, given fields) {
+	for _, f := range given {
 		on, _ := f.value.(bool)
 		switch f.name {
 		case "appId":
@@ -182,11 +178,7 @@ func setPrincipal(a *directory.App, fields []field) {
 }
 
 func (c *call) updatePrincipal() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, principalType, []string{"id", "appId", "displayName", "appDisplayName", "appRoles", "oauth2PermissionScopes", "signInAudience", "servicePrincipalType", "appOwnerOrganizationId"})
+	given, ok := c.fields(principalType, []string{"id", "appId", "displayName", "appDisplayName", "appRoles", "oauth2PermissionScopes", "signInAudience", "servicePrincipalType", "appOwnerOrganizationId"})
 	if !ok {
 		return
 	}
@@ -198,7 +190,7 @@ func (c *call) updatePrincipal() {
 		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator changes service principals of the tenant's own apps only.")
 		return
 	}
-	c.World.UpdateApp(p.app.ClientID, func(a *directory.App) { setPrincipal(a, fields) })
+	c.World.UpdateApp(p.app.ClientID, func(a *directory.App) { setPrincipal(a, given) })
 	c.noContent()
 }
 
@@ -339,15 +331,11 @@ func (c *call) assignRole() {
 
 // assign makes a role assignment for the principal or the resource in the path.
 func (c *call) assign(location, inPath string) {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
+	given, ok := c.fields(assignmentType, []string{"id", "createdDateTime"})
+	if !ok || !c.require(given, assignmentType, "principalId", "resourceId", "appRoleId") {
 		return
 	}
-	fields, ok := c.fields(body, assignmentType, []string{"id", "createdDateTime"})
-	if !ok || !c.require(fields, assignmentType, "principalId", "resourceId", "appRoleId") {
-		return
-	}
-	principalID, resourceID, roleID := str(parameter(body, "principalId")), str(parameter(body, "resourceId")), str(parameter(body, "appRoleId"))
+	principalID, resourceID, roleID := given.text("principalId"), given.text("resourceId"), given.text("appRoleId")
 	if !strings.EqualFold(principalID, inPath) && !strings.EqualFold(resourceID, inPath) {
 		c.invalid(errors.New("The principalId or the resourceId must be that of the address."))
 		return
@@ -494,24 +482,20 @@ func (c *call) grant() {
 }
 
 func (c *call) createGrant() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
 	// startTime and expiryTime are gone from v1.0, and scripts still send them.
-	fields, ok := c.fields(body, consentType, []string{"id"}, "startTime", "expiryTime")
-	if !ok || !c.require(fields, consentType, "clientId", "consentType", "resourceId", "scope") {
+	given, ok := c.fields(consentType, []string{"id"}, "startTime", "expiryTime")
+	if !ok || !c.require(given, consentType, "clientId", "consentType", "resourceId", "scope") {
 		return
 	}
-	client, ok := c.lookupPrincipal(str(parameter(body, "clientId")))
-	resource, ok2 := c.lookupPrincipal(str(parameter(body, "resourceId")))
+	client, ok := c.lookupPrincipal(given.text("clientId"))
+	resource, ok2 := c.lookupPrincipal(given.text("resourceId"))
 	if !ok || !ok2 {
 		c.invalid(errors.New("Property clientId or resourceId is invalid: give object ids of service principals."))
 		return
 	}
 	g := directory.Grant{Tenant: c.tenant(), Client: client.app.ClientID, Resource: resource.app.ClientID}
-	user := str(parameter(body, "principalId"))
-	switch kind := str(parameter(body, "consentType")); {
+	user := given.text("principalId")
+	switch kind := given.text("consentType"); {
 	case kind == "AllPrincipals" && user == "":
 	case kind == "Principal" && user != "":
 		u, ok := c.findUser(user)
@@ -523,7 +507,7 @@ func (c *call) createGrant() {
 		c.invalid(errors.New("Invalid value specified for property 'principalId' of resource 'OAuth2PermissionGrant'."))
 		return
 	}
-	if g.Scopes, ok = c.grantable(resource.app, str(parameter(body, "scope"))); !ok {
+	if g.Scopes, ok = c.grantable(resource.app, given.text("scope")); !ok {
 		return
 	}
 	if slices.ContainsFunc(c.consents(), func(old consent) bool {
@@ -552,12 +536,8 @@ func (c *call) grantable(resource *directory.App, text string) ([]string, bool) 
 }
 
 func (c *call) updateGrant() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, consentType, []string{"id", "clientId", "consentType", "principalId", "resourceId"})
-	if !ok || !c.require(fields, consentType, "scope") {
+	given, ok := c.fields(consentType, []string{"id", "clientId", "consentType", "principalId", "resourceId"})
+	if !ok || !c.require(given, consentType, "scope") {
 		return
 	}
 	g, ok := c.findGrant()
@@ -565,7 +545,7 @@ func (c *call) updateGrant() {
 		return
 	}
 	resource, _ := c.World.App(c.tenant(), g.Resource)
-	if g.Scopes, ok = c.grantable(resource, str(parameter(body, "scope"))); ok {
+	if g.Scopes, ok = c.grantable(resource, given.text("scope")); ok {
 		c.World.SetGrant(g.Grant)
 		c.noContent()
 	}

@@ -99,6 +99,9 @@ func routes() []route {
 		{method: "DELETE", pattern: "/applications/{id}", serve: (*call).deleteApplication, right: appKeeper},
 		{method: "POST", pattern: "/applications/{id}/addPassword", serve: (*call).addPassword, right: appKeeper},
 		{method: "POST", pattern: "/applications/{id}/removePassword", serve: (*call).removePassword, right: appKeeper},
+		// An app may always roll its own keys.
+		{method: "POST", pattern: "/applications/{id}/addKey", serve: (*call).addKey, needs: open},
+		{method: "POST", pattern: "/applications/{id}/removeKey", serve: (*call).removeKey, needs: open},
 		{method: "GET", pattern: "/applications/{id}/owners", serve: (*call).applicationOwners},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).federatedCredentials},
 		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper},

@@ -73,8 +73,8 @@ func (c *call) downloadURL(i *item) string {
 }
 
 func (c *call) createUploadSession() {
-	body, ok := c.readObject(false)
-	if !ok || !c.noOptions() {
+	given, ok := c.action("createUploadSession", false, "item driveItemUploadableProperties", "deferCommit Edm.Boolean")
+	if !ok {
 		return
 	}
 	u, ok := c.driveUser()
@@ -82,8 +82,8 @@ func (c *call) createUploadSession() {
 		return
 	}
 	up := &upload{tenant: c.tenant(), owner: u.ID, total: -1, expires: c.World.Now().Add(sessionLife), graphOrigin: c.origin(), graph: c.version}
-	up.deferred, _ = parameter(body, "deferCommit").(bool)
-	wanted, _ := parameter(body, "item").(map[string]any)
+	up.deferred, _ = given["deferCommit"].(bool)
+	wanted, _ := given["item"].(map[string]any)
 	up.behavior = str(wanted[conflictBehavior])
 	size := 0
 	for name, v := range wanted {

@@ -117,10 +117,7 @@ func (c *call) throttled() bool {
 	if limit == 0 && writes == 0 {
 		return false
 	}
-	app := c.token.text("appid")
-	if app == "" {
-		app = c.token.text("azp")
-	}
+	app := c.token.client()
 	now := c.World.Now()
 	key := app + "/" + c.tenant()
 	a := t.accounts[key]

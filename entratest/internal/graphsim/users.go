@@ -87,17 +87,13 @@ var userReadOnly = []string{"id", "createdDateTime", "deletedDateTime", "proxyAd
 	"securityIdentifier", "imAddresses", "isResourceAccount", "legalAgeGroupClassification", "identities", "creationType", "signInActivity"}
 
 func (c *call) createUser() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, userType, userReadOnly)
-	if !ok || !c.require(fields, userType, "accountEnabled", "displayName", "mailNickname", "passwordProfile", "userPrincipalName") {
+	given, ok := c.fields(userType, userReadOnly)
+	if !ok || !c.require(given, userType, "accountEnabled", "displayName", "mailNickname", "passwordProfile", "userPrincipalName") {
 		return
 	}
 	u := &directory.User{ID: c.World.NewID("user"), Tenant: c.tenant(), Created: c.World.Now(), More: map[string]any{}}
 	t, _ := c.World.Tenant(c.tenant())
-	if err := setUser(u, t, fields); err != nil {
+	if err := setUser(u, t, given); err != nil {
 		c.invalid(err)
 		return
 	}
@@ -148,8 +144,8 @@ func (c *call) conflict(err error, property string) bool {
 }
 
 // setUser fills a user of a tenant from the fields of a body.
-func setUser(u *directory.User, of *directory.Tenant, fields []field) error {
-	for _, f := range fields {
+func setUser(u *directory.User, of *directory.Tenant, given fields) error {
+	for _, f := range given {
 		s := str(f.value)
 		switch f.name {
 		case "accountEnabled":
@@ -221,11 +217,7 @@ var ownToChange = []string{"aboutMe", "birthday", "businessPhones", "city", "cou
 	"state", "streetAddress", "surname", "usageLocation"}
 
 func (c *call) updateUser() {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
-		return
-	}
-	fields, ok := c.fields(body, userType, userReadOnly)
+	given, ok := c.fields(userType, userReadOnly)
 	if !ok {
 		return
 	}
@@ -233,12 +225,12 @@ func (c *call) updateUser() {
 	if !ok {
 		return
 	}
-	if c.token.delegated() && !administrator(userAdministrator)(c) && slices.ContainsFunc(fields, func(f field) bool { return !slices.Contains(ownToChange, f.name) }) {
+	if c.token.delegated() && !administrator(userAdministrator)(c) && slices.ContainsFunc(given, func(f field) bool { return !slices.Contains(ownToChange, f.name) }) {
 		c.denied()
 		return
 	}
 	t, _ := c.World.Tenant(c.tenant())
-	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return setUser(u, t, fields) }), "userPrincipalName") {
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return setUser(u, t, given) }), "userPrincipalName") {
 		c.noContent()
 	}
 }
@@ -387,11 +379,11 @@ func (c *call) checkMemberGroups() {
 
 // memberGroups answers with the ids of all groups that an object is in.
 func (c *call) memberGroups(id string) {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
+	given, ok := c.action("getMemberGroups", true, "securityEnabledOnly Edm.Boolean")
+	if !ok {
 		return
 	}
-	securityOnly, isBool := parameter(body, "securityEnabledOnly").(bool)
+	securityOnly, isBool := given["securityEnabledOnly"].(bool)
 	if !isBool {
 		c.invalid(errors.New("A value is required for parameter 'securityEnabledOnly'."))
 		return
@@ -412,11 +404,11 @@ func (c *call) memberGroups(id string) {
 
 // checkGroups answers with those of some groups that an object is in.
 func (c *call) checkGroups(id string) {
-	body, ok := c.readObject(true)
-	if !ok || !c.noOptions() {
+	given, ok := c.action("checkMemberGroups", true, "groupIds Collection(Edm.String)")
+	if !ok {
 		return
 	}
-	asked := stringsIn(parameter(body, "groupIds"))
+	asked := stringsIn(given["groupIds"])
 	if n := len(asked); n == 0 || n > 20 {
 		c.invalid(errors.New("The parameter 'groupIds' must have 1 to 20 ids."))
 		return

@@ -131,6 +131,22 @@ func parseAssertion(raw string) (*assertion, error) {
 	return a, nil
 }
 
+// Signed returns the claims of a JWT that one of some certificates has signed.
+func Signed(raw string, by []*x509.Certificate) (map[string]any, error) {
+	a, err := parseAssertion(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range by {
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && a.signedBy(key) {
+			claims := map[string]any{}
+			payload, _ := decodeSegment(strings.Split(raw, ".")[1]) // parsed before
+			return claims, json.Unmarshal(payload, &claims)
+		}
+	}
+	return nil, errors.New("no valid certificate of the application verifies its signature")
+}
+
 // decodeSegment decodes base64, of either alphabet, with padding or without.
 func decodeSegment(s string) ([]byte, error) {
 	return base64.RawURLEncoding.DecodeString(normalBase64(s))
