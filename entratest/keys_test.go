@@ -143,10 +143,10 @@ func TestAProofThatProvesNothingIsRefused(t *testing.T) {
 		"The aud of the proof is 'https://graph.microsoft.com'":          r.proof(r.old, "aud", "https://graph.microsoft.com"),
 		"the object id of the application":                               r.proof(r.old, "iss", entratest.DaemonClientID),
 		"it has expired, begins later or has no exp":                     r.proof(r.old, "nbf", now-3600, "exp", now-3000),
-		"begins later":                                                   r.proof(r.old, "nbf", now+3600, "exp", now+4000),
-		"more than ten minutes":                                          r.proof(r.old, "exp", now+3600),
-		"it has 1 parts, not 3":                                          "rubbish",
-		"padding":                                                        r.proof(r.old) + "=",
+		"begins later":          r.proof(r.old, "nbf", now+3600, "exp", now+4000),
+		"more than ten minutes": r.proof(r.old, "exp", now+3600),
+		"it has 1 parts, not 3": "rubbish",
+		"padding":               r.proof(r.old) + "=",
 	} {
 		a := r.call(401, "POST", "/applications/"+r.id+"/addKey", addKeyBody(next, proof))
 		if a.errorCode() != "Authentication_MissingOrMalformed" || !strings.Contains(a.text, `"message":"Access Token missing or malformed."`) || !strings.Contains(a.text, reason) {
