@@ -308,7 +308,7 @@ func (e *exporter) put(f filled) error {
 	encode := e.o.Encode
 	switch {
 	case encode != nil:
-	case bytes.ContainsAny(p.body, "\r\n"):
+	case bytes.IndexByte(p.body, '\n') >= 0, bytes.IndexByte(p.body, '\r') >= 0: // each a fast scan, which ContainsAny is not
 		encode = compactLine
 	default:
 		encode = line

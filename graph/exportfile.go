@@ -92,18 +92,35 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 	if interval == 0 {
 		interval = time.Second
 	}
+	// Disks are slow, so a checkpoint is on its way to one while the export goes
+	// on. There is one at a time, and the last is waited for.
+	var saving chan error
 	e.saved = func(force bool) error {
+		if saving != nil && (force || len(saving) > 0) {
+			err := <-saving
+			saving = nil
+			if err != nil {
+				return err
+			}
+		}
 		now := c.now()
-		if !force && now.Sub(last) < interval {
+		if saving != nil || !force && now.Sub(last) < interval {
 			return nil
 		}
 		last = now
-		// First the items, then what says that they are there.
-		if err := file.Sync(); err != nil {
-			return fmt.Errorf("writing the export: %w", err)
-		}
 		state.Offset, state.Items = e.whole, e.progress.Items
-		return saveCheckpoint(name, state)
+		text, err := json.Marshal(state)
+		if err != nil {
+			return err
+		}
+		saving = make(chan error, 1)
+		go func() { saving <- saveCheckpoint(name, file, text) }()
+		if !force {
+			return nil
+		}
+		err = <-saving
+		saving = nil
+		return err
 	}
 	if err := e.saved(true); err != nil {
 		return e.progress, err
@@ -208,11 +225,11 @@ func loadCheckpoint(name, address, head string) (*checkpoint, error) {
 }
 
 // saveCheckpoint replaces the checkpoint in one step: whatever happens, there
-// is the old one or the new one.
-func saveCheckpoint(name string, state *checkpoint) error {
-	text, err := json.Marshal(state)
-	if err != nil {
-		return err
+// is the old one or the new one. First the items get to the disk, then what
+// says that they are there.
+func saveCheckpoint(name string, items *os.File, text []byte) error {
+	if err := items.Sync(); err != nil {
+		return fmt.Errorf("writing the export: %w", err)
 	}
 	file := CheckpointFile(name)
 	if err := writeSynced(file+".new", text); err != nil {

@@ -70,6 +70,7 @@ func (inv *invocation) exportCommand() *cobra.Command {
 			return err
 		}
 		x.call, x.address = c, c.target.String()
+		forgetPages()
 		if !inv.flags.set("timeout") {
 			// Nobody exports a directory to hear that it is busy.
 			c.client.Patience = longPatience
@@ -106,7 +107,13 @@ func (x *export) check(address string, inv *invocation) error {
 // already, whose first line says what the columns are.
 func (x *export) prepare(ctx context.Context, from string) (graph.ExportOptions, *meter, error) {
 	m := x.inv.meter("")
-	o := graph.ExportOptions{Header: x.header, Parallel: x.parallel, Progress: m.items}
+	o := graph.ExportOptions{Header: x.header, Parallel: x.parallel}
+	o.Progress = func(p graph.Progress) {
+		if p.Pages == 2 {
+			forgetPages() // from here on it is the same few, page after page
+		}
+		m.items(p)
+	}
 	x.client.OnWait = func(w graph.Wait) {
 		if x.inv.flags.verbose {
 			m.clear()
