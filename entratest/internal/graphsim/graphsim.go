@@ -111,6 +111,7 @@ type call struct {
 	args         []string // the {id}s of the path
 	me           bool     // the first of args came as /me
 	cast         string   // the type that a collection is narrowed to, in lower case
+	folder       string   // of mail, that the path names before a message; empty: any
 	segmentCount bool     // the path ends with /$count
 	path         string   // of a drive item, without a leading slash
 	byPath       bool

@@ -3,9 +3,8 @@ package graphsim
 import (
 	"encoding/base64"
 	"fmt"
-	"mime"
+	"maps"
 	"net/http"
-	"net/mail"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,7 @@ import (
 
 // mailboxes are the mail of everybody.
 type mailboxes struct {
-	mu    sync.Mutex // guards below, and all messages
+	mu    sync.Mutex // guards below, and all messages and folders
 	boxes map[string]*mailbox
 	made  int
 }
@@ -24,61 +23,32 @@ type mailboxes struct {
 // those handed out stay as they are.
 type mailbox struct {
 	owner    string
+	folders  []folder   // that somebody made
 	messages []*message // oldest first
 }
 
 // message is a message as JSON has it.
 type message struct {
-	id, folder string
-	version    int
-	values     map[string]any
+	id, folder  string // the folder's key
+	version     int
+	values      map[string]any
+	attachments []*attachment
 }
 
-var mailFolderNames = [][2]string{{"inbox", "Inbox"}, {"drafts", "Drafts"}, {"sentitems", "Sent Items"}, {"deleteditems", "Deleted Items"}}
-
-// folder is a mail folder with its counts.
-type folder struct {
-	owner, name, display string
-	total, unread        int
-}
-
-func folderID(owner, name string) string { return "AAMk" + derivedToken("folder", owner, name) }
-
-var (
-	messageType = &entityType{name: "message", bases: []string{"outlookItem"},
-		value: func(v any, name string) (any, bool) {
-			m := v.(*message)
-			switch name {
-			case "id":
-				return m.id, true
-			case "changeKey":
-				return m.changeKey(), true
-			}
-			value, ok := m.values[name]
-			return value, ok
-		}}
-	folderType = &entityType{name: "mailFolder",
-		value: func(v any, name string) (any, bool) {
-			f := v.(folder)
-			switch name {
-			case "id":
-				return folderID(f.owner, f.name), true
-			case "displayName":
-				return f.display, true
-			case "parentFolderId":
-				return folderID(f.owner, "msgfolderroot"), true
-			case "totalItemCount":
-				return f.total, true
-			case "unreadItemCount":
-				return f.unread, true
-			case "childFolderCount":
-				return 0, true
-			case "isHidden":
-				return false, true
-			}
-			return nil, false
-		}}
-)
+var messageType = &entityType{name: "message", set: "messages", bases: []string{"outlookItem"},
+	value: func(v any, name string) (any, bool) {
+		m := v.(*message)
+		switch name {
+		case "id":
+			return m.id, true
+		case "changeKey":
+			return m.changeKey(), true
+		case "hasAttachments":
+			return slices.ContainsFunc(m.attachments, func(a *attachment) bool { return !a.inline }), true
+		}
+		value, ok := m.values[name]
+		return value, ok
+	}}
 
 func (m *message) changeKey() string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s.%d", m.id, m.version))
@@ -117,14 +87,48 @@ func (m *mailboxes) box(owner string) *mailbox {
 	return m.boxes[owner]
 }
 
-// put stores a message in a folder of a mailbox. The caller holds the lock.
-func (m *mailboxes) put(owner, folder string, values map[string]any) *message {
+// newID makes an id of an item. The caller holds the lock.
+func (m *mailboxes) newID(kind string) string {
 	m.made++
-	msg := &message{id: "AAMk" + derivedToken("message", fmt.Sprint(m.made)), folder: folder, version: 1, values: values}
+	return "AAMk" + derivedToken(kind, fmt.Sprint(m.made))
+}
+
+// put stores a message in a folder of a mailbox under a new id, or under the
+// one it has. The caller holds the lock.
+func (m *mailboxes) put(owner, folder string, msg message) *message {
+	if msg.id == "" {
+		msg.id = m.newID("message")
+	}
+	msg.folder, msg.version = folder, msg.version+1
+	msg.values = maps.Clone(msg.values)
 	msg.values["parentFolderId"] = folderID(owner, folder)
 	b := m.box(owner)
-	b.messages = append(b.messages, msg)
-	return msg
+	b.messages = append(b.messages, &msg)
+	return &msg
+}
+
+// replace puts a changed copy in the place of a message.
+func (m *mailboxes) replace(owner string, old *message, change func(*message)) *message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := *old
+	next.version++
+	next.values = maps.Clone(old.values)
+	change(&next)
+	next.values["parentFolderId"] = folderID(owner, next.folder)
+	b := m.box(owner)
+	if i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == old.id }); i >= 0 {
+		b.messages[i] = &next
+	}
+	return &next
+}
+
+// remove takes a message out of a mailbox, and says whether it was there. The
+// caller holds the lock.
+func (b *mailbox) remove(id string) bool {
+	n := len(b.messages)
+	b.messages = slices.DeleteFunc(b.messages, func(m *message) bool { return m.id == id })
+	return len(b.messages) < n
 }
 
 func (c *call) showMessage(m *message, selected []string) object {
@@ -147,11 +151,8 @@ const (
 	maxMailPage = 1000
 )
 
-func (c *call) messages() { c.listMessages("") }
-
-func (c *call) folderMessages() { c.listMessages(c.arg(1)) }
-
-func (c *call) listMessages(folderKey string) {
+// messages answers with the messages of a mailbox, or of a folder in it.
+func (c *call) messages() {
 	page := mailPage
 	if _, size, ok := strings.Cut(strings.ToLower(c.r.Header.Get("Prefer")), "odata.maxpagesize="); ok {
 		if _, err := fmt.Sscanf(size, "%d", &page); err != nil || page < 1 || page > maxMailPage {
@@ -160,7 +161,7 @@ func (c *call) listMessages(folderKey string) {
 		}
 		c.w.Header().Set("Preference-Applied", fmt.Sprintf("odata.maxpagesize=%d", page))
 	}
-	q, ok := c.queryOf(messageType, collection&^expandable|skippable, page, maxMailPage)
+	q, ok := c.queryOf(messageType, collection|skippable, page, maxMailPage)
 	if !ok {
 		return
 	}
@@ -168,7 +169,7 @@ func (c *call) listMessages(folderKey string) {
 	if !ok {
 		return
 	}
-	in, ok := c.findFolder(u, folderKey)
+	in, ok := c.findFolder(u, c.folder)
 	if !ok {
 		return
 	}
@@ -178,95 +179,43 @@ func (c *call) listMessages(folderKey string) {
 	slices.Reverse(all) // newest first
 	var rows []any
 	for _, m := range all {
-		if folderKey == "" || m.folder == in.name {
+		if c.folder == "" || m.folder == in.key {
 			rows = append(rows, m)
 		}
 	}
 	c.collect(q, messageType, "users('"+u.ID+"')/messages", rows, func(v any) object { return c.showMessage(v.(*message), q.selected) })
 }
 
-// findFolder looks a folder up by its id or its well-known name, or answers
-// 404. No key is no folder.
-func (c *call) findFolder(u *directory.User, key string) (folder, bool) {
-	if key == "" {
-		return folder{}, true
-	}
-	for _, f := range c.folders(u) {
-		if strings.EqualFold(f.name, key) || folderID(u.ID, f.name) == key {
-			return f, true
-		}
-	}
-	c.itemNotFound()
-	return folder{}, false
-}
-
 func (c *call) itemNotFound() {
 	c.refuse(http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store.")
 }
 
-func (c *call) folders(u *directory.User) []folder {
-	c.mail.mu.Lock()
-	defer c.mail.mu.Unlock()
-	var out []folder
-	for _, f := range mailFolderNames {
-		count := folder{owner: u.ID, name: f[0], display: f[1]}
-		for _, m := range c.mail.box(u.ID).messages {
-			if m.folder == f[0] {
-				count.total++
-				if m.values["isRead"] != true {
-					count.unread++
-				}
-			}
-		}
-		out = append(out, count)
-	}
-	return out
-}
-
-func (c *call) mailFolders() {
-	q, ok := c.queryOf(folderType, collection&^expandable|skippable, mailPage, maxMailPage)
-	if !ok {
-		return
-	}
-	if u, ok := c.mailboxOwner(); ok {
-		c.collect(q, folderType, "users('"+u.ID+"')/mailFolders", all(c.folders(u)), func(v any) object { return folderType.show(v, q.selected) })
-	}
-}
-
-func (c *call) mailFolder() {
-	q, ok := c.query(folderType, 0)
-	if !ok {
-		return
-	}
+// onMessage finds the message of the path and works on it, or answers 404; 412
+// if it is not the one that If-Match speaks of.
+func (c *call) onMessage(do func(u *directory.User, m *message)) {
 	u, ok := c.mailboxOwner()
 	if !ok {
 		return
 	}
-	if f, ok := c.findFolder(u, c.arg(1)); ok {
-		c.entity("users('"+u.ID+"')/mailFolders/$entity", folderType.show(f, q.selected))
+	in, ok := c.findFolder(u, c.folder)
+	if !ok {
+		return
 	}
-}
-
-// findMessage looks a message up, or answers 404; 412 if it is not the one that
-// If-Match speaks of.
-func (c *call) findMessage(u *directory.User) (*message, bool) {
 	c.mail.mu.Lock()
 	b := c.mail.box(u.ID)
-	i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == c.arg(1) })
 	var m *message
-	if i >= 0 {
+	if i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == c.arg(1) }); i >= 0 && (c.folder == "" || b.messages[i].folder == in.key) {
 		m = b.messages[i]
 	}
 	c.mail.mu.Unlock()
-	if m == nil {
+	switch {
+	case m == nil:
 		c.itemNotFound()
-		return nil, false
-	}
-	if !c.ifMatch(m.etag()) {
+	case !c.ifMatch(m.etag()):
 		c.refuse(http.StatusPreconditionFailed, "ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item.")
-		return nil, false
+	default:
+		do(u, m)
 	}
-	return m, true
 }
 
 // ifMatch says whether the condition of the request, if any, holds.
@@ -281,103 +230,24 @@ func (c *call) ifMatch(etag string) bool {
 }
 
 func (c *call) message() {
-	q, ok := c.query(messageType, 0)
+	q, ok := c.query(messageType, expandable)
 	if !ok {
 		return
 	}
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	m, ok := c.findMessage(u)
-	if !ok {
-		return
-	}
-	c.w.Header().Set("ETag", m.etag())
-	if none := c.r.Header.Get("If-None-Match"); none != "" && strings.TrimPrefix(none, "W/") == strings.TrimPrefix(m.etag(), "W/") {
-		c.w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	c.entity("users('"+u.ID+"')/messages"+q.columns()+"/$entity", c.showMessage(m, q.selected))
-}
-
-func (c *call) messageMIME() {
-	u, ok := c.mailboxOwner()
-	if !ok || !c.noOptions() {
-		return
-	}
-	m, ok := c.findMessage(u)
-	if !ok {
-		return
-	}
-	var to []string
-	for _, r := range list(m.values["toRecipients"]) {
-		to = append(to, str(inside(inside(r, "emailAddress"), "address")))
-	}
-	kind := "text/plain"
-	if strings.EqualFold(str(inside(m.values["body"], "contentType")), "html") {
-		kind = "text/html"
-	}
-	c.w.Header().Set("Content-Type", "text/plain")
-	fmt.Fprintf(c.w, "From: %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\nMIME-Version: 1.0\r\nContent-Type: %s; charset=utf-8\r\n\r\n%s",
-		str(inside(inside(m.values["from"], "emailAddress"), "address")), strings.Join(to, ", "), mime.QEncoding.Encode("utf-8", str(m.values["subject"])),
-		m.values["createdDateTime"], m.values["internetMessageId"], kind, str(inside(m.values["body"], "content")))
+	c.onMessage(func(u *directory.User, m *message) {
+		c.w.Header().Set("ETag", m.etag())
+		if none := c.r.Header.Get("If-None-Match"); none != "" && strings.TrimPrefix(none, "W/") == strings.TrimPrefix(m.etag(), "W/") {
+			c.w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		if o, ok := c.expanded(c.showMessage(m, q.selected), m, q); ok {
+			c.entity("users('"+u.ID+"')/messages"+q.columns()+"/$entity", o)
+		}
+	})
 }
 
 var messageReadOnly = []string{"id", "createdDateTime", "lastModifiedDateTime", "changeKey", "receivedDateTime", "sentDateTime", "hasAttachments",
 	"bodyPreview", "parentFolderId", "conversationId", "conversationIndex", "webLink", "isDraft", "uniqueBody"}
-
-// draft makes the values of a message out of the members of a body, or answers
-// 400.
-func (c *call) draft(u *directory.User, body map[string]any) (map[string]any, bool) {
-	given, ok := c.fieldsOf(body, messageType, messageReadOnly, "attachments")
-	if !ok {
-		return nil, false
-	}
-	if a := list(given.get("attachments")); len(a) > 0 {
-		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator's mail has no attachments.")
-		return nil, false
-	}
-	sender := map[string]any{"emailAddress": map[string]any{"name": u.DisplayName, "address": u.Mail}}
-	now := date(c.World.Now())
-	values := map[string]any{"createdDateTime": now, "lastModifiedDateTime": now, "receivedDateTime": now, "sentDateTime": now, "categories": []any{},
-		"hasAttachments": false, "importance": "normal", "isDraft": true, "isRead": true, "isReadReceiptRequested": false, "isDeliveryReceiptRequested": nil,
-		"inferenceClassification": "focused", "flag": map[string]any{"flagStatus": "notFlagged"}, "sender": sender, "from": sender, "subject": "",
-		"body": map[string]any{"contentType": "text", "content": ""}}
-	for _, f := range given {
-		if f.name == "attachments" {
-			continue
-		}
-		values[f.name] = f.value
-	}
-	for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo"} {
-		for _, r := range list(values[name]) {
-			if address := str(inside(inside(r, "emailAddress"), "address")); !validAddress(address) {
-				c.refuse(http.StatusBadRequest, "ErrorInvalidRecipients", "At least one recipient isn't valid., Recipient '"+address+"' is not resolved.")
-				return nil, false
-			}
-		}
-	}
-	return complete(values), true
-}
-
-// complete fills in what follows from the rest of a message.
-func complete(values map[string]any) map[string]any {
-	content := str(inside(values["body"], "content"))
-	preview := []rune(strings.Join(strings.Fields(content), " "))
-	values["bodyPreview"] = string(preview[:min(255, len(preview))])
-	if body, ok := values["body"].(map[string]any); ok {
-		values["body"] = map[string]any{"contentType": strings.ToLower(str(inside(body, "contentType"))), "content": content}
-	}
-	subject := strings.ToLower(strings.TrimPrefix(strings.ToLower(str(values["subject"])), "re: "))
-	values["conversationId"] = "AAQk" + derivedToken("conversation", subject)
-	return values
-}
-
-func validAddress(s string) bool {
-	a, err := mail.ParseAddress(s)
-	return err == nil && a.Address == s
-}
 
 func (c *call) createMessage() {
 	body, ok := c.readObject(true)
@@ -388,13 +258,28 @@ func (c *call) createMessage() {
 	if !ok {
 		return
 	}
-	values, ok := c.draft(u, body)
+	in, ok := c.findFolder(u, c.folder)
 	if !ok {
 		return
 	}
+	if draft, ok := c.draft(u, body); ok {
+		c.keep(u, in.key, draft)
+	}
+}
+
+// keep stores a draft in a folder, the one for drafts if that is empty, and
+// answers with it.
+func (c *call) keep(u *directory.User, folder string, draft message) {
+	if folder == "" {
+		folder = "drafts"
+	}
 	c.mail.mu.Lock()
-	m := c.mail.put(u.ID, "drafts", values)
+	m := c.mail.put(u.ID, folder, draft)
 	c.mail.mu.Unlock()
+	c.createdMessage(u, m)
+}
+
+func (c *call) createdMessage(u *directory.User, m *message) {
 	c.w.Header().Set("ETag", m.etag())
 	c.created("users('"+u.ID+"')/messages/$entity", "/users/"+u.ID+"/messages/"+m.id, c.showMessage(m, nil))
 }
@@ -404,214 +289,71 @@ func (c *call) updateMessage() {
 	if !ok {
 		return
 	}
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	m, ok := c.findMessage(u)
-	if !ok {
-		return
-	}
-	next := c.mail.replace(u.ID, m, func(n *message) {
-		for _, f := range given {
-			n.values[f.name] = f.value
-		}
-		n.values["lastModifiedDateTime"] = date(c.World.Now())
-		complete(n.values)
+	c.onMessage(func(u *directory.User, m *message) {
+		next := c.mail.replace(u.ID, m, func(n *message) {
+			for _, f := range given {
+				n.values[f.name] = f.value
+			}
+			n.values["lastModifiedDateTime"] = date(c.World.Now())
+			complete(n.values)
+		})
+		c.w.Header().Set("ETag", next.etag())
+		c.entity("users('"+u.ID+"')/messages/$entity", c.showMessage(next, nil))
 	})
-	c.w.Header().Set("ETag", next.etag())
-	c.entity("users('"+u.ID+"')/messages/$entity", c.showMessage(next, nil))
-}
-
-// replace puts a changed copy in the place of a message.
-func (m *mailboxes) replace(owner string, old *message, change func(*message)) *message {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	next := &message{id: old.id, folder: old.folder, version: old.version + 1, values: map[string]any{}}
-	for k, v := range old.values {
-		next.values[k] = v
-	}
-	change(next)
-	b := m.box(owner)
-	if i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == old.id }); i >= 0 {
-		b.messages[i] = next
-	}
-	return next
 }
 
 func (c *call) deleteMessage() {
-	u, ok := c.mailboxOwner()
-	if !ok || !c.noOptions() {
-		return
-	}
-	m, ok := c.findMessage(u)
-	if !ok {
-		return
-	}
-	if m.folder != "deleteditems" {
-		c.mail.replace(u.ID, m, func(n *message) {
-			n.folder = "deleteditems"
-			n.values["parentFolderId"] = folderID(u.ID, n.folder)
-		})
-	} else {
-		c.mail.mu.Lock()
-		b := c.mail.box(u.ID)
-		b.messages = slices.DeleteFunc(b.messages, func(o *message) bool { return o.id == m.id })
-		c.mail.mu.Unlock()
-	}
-	c.noContent()
-}
-
-func (c *call) sendMail() {
 	if !c.noOptions() {
 		return
 	}
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind == "text/plain" {
-		c.sendMIME(u)
-		return
-	}
-	given, ok := c.action("sendMail", true, "message message", "saveToSentItems Edm.Boolean")
-	if !ok {
-		return
-	}
-	wanted, ok := given["message"].(map[string]any)
-	if !ok {
-		c.refuse(http.StatusBadRequest, "ErrorInvalidRequest", "The value of the parameter 'message' is empty.")
-		return
-	}
-	values, ok := c.draft(u, wanted)
-	if !ok {
-		return
-	}
-	save := true
-	if v, said := given["saveToSentItems"].(bool); said {
-		save = v
-	}
-	c.post(u, values, save)
+	c.onMessage(func(u *directory.User, m *message) {
+		if m.folder != "deleteditems" {
+			c.mail.replace(u.ID, m, func(n *message) { n.folder = "deleteditems" })
+		} else {
+			c.mail.mu.Lock()
+			c.mail.box(u.ID).remove(m.id)
+			c.mail.mu.Unlock()
+		}
+		c.noContent()
+	})
 }
 
-// sendMIME sends a message that came as base64 of its MIME form.
-func (c *call) sendMIME(u *directory.User) {
-	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(c.body)), ""))
-	if err != nil {
-		c.refuse(http.StatusBadRequest, "ErrorMimeContentInvalidBase64String", "Invalid base64 string for MIME content.")
-		return
-	}
-	parsed, err := mail.ReadMessage(strings.NewReader(string(raw)))
-	if err != nil {
-		c.refuse(http.StatusBadRequest, "ErrorMimeContentInvalid", "The MIME content is not valid.")
-		return
-	}
-	var to []any
-	addresses, _ := parsed.Header.AddressList("To")
-	for _, a := range addresses {
-		to = append(to, map[string]any{"emailAddress": map[string]any{"name": a.Name, "address": a.Address}})
-	}
-	subject, _ := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
-	kind := "text"
-	if strings.HasPrefix(parsed.Header.Get("Content-Type"), "text/html") {
-		kind = "html"
-	}
-	_, content, _ := strings.Cut(strings.ReplaceAll(string(raw), "\r\n", "\n"), "\n\n")
-	values, ok := c.draft(u, map[string]any{"subject": subject, "toRecipients": to, "body": map[string]any{"contentType": kind, "content": content}})
-	if ok {
-		c.post(u, values, true)
-	}
-}
+func (c *call) moveMessage() { c.transfer("move") }
+func (c *call) copyMessage() { c.transfer("copy") }
 
-// post delivers a message and answers 202.
-func (c *call) post(u *directory.User, values map[string]any, save bool) {
-	var recipients []*directory.User
-	n := 0
-	for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients"} {
-		for _, r := range list(values[name]) {
-			n++
-			address := str(inside(inside(r, "emailAddress"), "address"))
-			if to := c.byMail(address); to != nil && !slices.Contains(recipients, to) {
-				recipients = append(recipients, to)
-			}
-		}
-	}
-	if n == 0 {
-		c.refuse(http.StatusBadRequest, "ErrorInvalidRecipients", "At least one recipient isn't valid., A message can't be sent because it contains no recipients.")
-		return
-	}
-	now := date(c.World.Now())
-	c.mail.mu.Lock()
-	defer c.mail.mu.Unlock()
-	c.mail.made++
-	number := fmt.Sprint(c.mail.made)
-	copyOf := func(read bool) map[string]any {
-		v := map[string]any{}
-		for name, value := range values {
-			v[name] = value
-		}
-		v["isDraft"], v["isRead"], v["sentDateTime"], v["receivedDateTime"] = false, read, now, now
-		v["internetMessageId"] = "<" + derivedToken("mail", number) + "@emulator.example>"
-		return v
-	}
-	if save {
-		c.mail.put(u.ID, "sentitems", copyOf(true))
-	}
-	for _, to := range recipients {
-		v := copyOf(false)
-		v["bccRecipients"] = []any{}
-		c.mail.put(to.ID, "inbox", v)
-	}
-	c.w.Header().Set("Content-Length", "0")
-	c.w.WriteHeader(http.StatusAccepted)
-}
-
-// byMail finds who gets mail at an address, in any tenant.
-func (c *call) byMail(address string) *directory.User {
-	for _, t := range c.World.Tenants() {
-		if u, ok := c.World.User(t.ID, address); ok && strings.EqualFold(u.Mail, address) {
-			return u
-		}
-		for _, u := range c.World.Users(t.ID) {
-			if strings.EqualFold(u.Mail, address) {
-				return u
-			}
-		}
-	}
-	return nil
-}
-
-func (c *call) sendDraft() {
-	u, ok := c.mailboxOwner()
-	if !ok || !c.noOptions() {
-		return
-	}
-	m, ok := c.findMessage(u)
+// transfer moves or copies a message to another folder, where it has another
+// id: but the one it had, if it was moved and the client prefers ids that stay.
+func (c *call) transfer(operation string) {
+	given, ok := c.action(operation, true, "destinationId Edm.String")
 	if !ok {
 		return
 	}
-	if m.values["isDraft"] != true {
-		c.refuse(http.StatusBadRequest, "ErrorInvalidOperation", "The message is not a draft.")
-		return
-	}
-	observed := &statusOf{ResponseWriter: c.w}
-	c.w = observed
-	c.post(u, m.values, true)
-	if observed.status == http.StatusAccepted {
+	c.onMessage(func(u *directory.User, m *message) {
+		key := str(given["destinationId"])
+		if key == "" {
+			c.refuse(http.StatusBadRequest, "ErrorInvalidRequest", "The value of the parameter 'destinationId' is empty.")
+			return
+		}
+		to, ok := c.findFolder(u, key)
+		if !ok {
+			return
+		}
+		there := *m
+		if there.id = ""; operation == "move" && strings.Contains(strings.ReplaceAll(strings.ToLower(c.r.Header.Get("Prefer")), " ", ""), `idtype="immutableid"`) {
+			there.id = m.id
+			c.w.Header().Set("Preference-Applied", `IdType="ImmutableId"`)
+		}
 		c.mail.mu.Lock()
-		b := c.mail.box(u.ID)
-		b.messages = slices.DeleteFunc(b.messages, func(o *message) bool { return o.id == m.id })
+		still := operation == "copy" || c.mail.box(u.ID).remove(m.id) // somebody else may have moved it
+		var placed *message
+		if still {
+			placed = c.mail.put(u.ID, to.key, there)
+		}
 		c.mail.mu.Unlock()
-	}
-}
-
-// statusOf sees the status of an answer.
-type statusOf struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusOf) WriteHeader(status int) {
-	s.status = status
-	s.ResponseWriter.WriteHeader(status)
+		if !still {
+			c.itemNotFound()
+			return
+		}
+		c.createdMessage(u, placed)
+	})
 }

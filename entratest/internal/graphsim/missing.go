@@ -1,36 +1,41 @@
 package graphsim
 
 import (
-	"slices"
+	"net/http"
 	"strings"
 )
 
 // What Graph has and the emulator has not. Whoever asks for one of these shall
 // not look for a typing mistake: they are answered with 501 rather than as
 // unknown segments.
-var (
-	missingSets = strings.Fields(`$metadata admin auditLogs contacts contracts devices directory drives groupSettings identity identityProviders
-		invitations me policies reports roleManagement schemaExtensions security shares sites subscribedSkus subscriptions teams`)
-	missingActions = strings.Fields(`addKey addPassword changePassword checkMemberGroups checkMemberObjects copy createReply createForward delta
-		exportPersonalData findMeetingTimes forward getMailTips getMemberGroups getMemberObjects move removeKey removePassword reply replyAll restore
-		setVerifiedPublisher unsetVerifiedPublisher attachments versions thumbnails permissions search $ref $value $count`)
+const (
+	missingSets = `$metadata admin auditLogs contacts contracts devices directory drives groupSettings identity identityProviders
+		invitations me policies reports roleManagement schemaExtensions security shares sites subscribedSkus subscriptions teams`
+	missingActions = `addKey addPassword changePassword checkMemberGroups checkMemberObjects copy createForward createReply createReplyAll
+		createUploadSession delta exportPersonalData findMeetingTimes forward getMailTips getMemberGroups getMemberObjects move permanentDelete
+		removeKey removePassword reply replyAll restore search setVerifiedPublisher unsetVerifiedPublisher`
+	missingSegments = `attachments permissions thumbnails versions $ref $value $count`
 )
 
 // exists says whether Graph has a segment where the emulator has none: the
 // first of a path, or a relation, property or action of a type.
 func exists(i int, segment string, of *entityType) bool {
 	segment = strings.TrimPrefix(strings.ToLower(segment), "microsoft.graph.")
-	same := func(name string) bool { return strings.ToLower(name) == segment }
-	if i == 0 {
-		return slices.ContainsFunc(missingSets, same)
-	}
-	if slices.ContainsFunc(missingActions, same) {
+	switch {
+	case i == 0:
+		return contains(strings.Fields(missingSets), segment)
+	case contains(strings.Fields(missingSegments), segment), missingAction(segment):
 		return true
-	}
-	if of == nil {
+	case of == nil:
 		return false
 	}
 	_, property := of.find(segment)
 	_, _, relation := of.relation(segment)
 	return property || relation
+}
+
+func missingAction(segment string) bool { return contains(strings.Fields(missingActions), segment) }
+
+func (c *call) missing(segment string) {
+	c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator's Graph has no '"+segment+"' here.")
 }

@@ -16,6 +16,7 @@ var relations = map[string][]string{
 	"group":            {"members", "owners", "memberOf", "transitiveMembers", "transitiveMemberOf"},
 	"application":      {"owners"},
 	"servicePrincipal": {"appRoleAssignments"},
+	"message":          {"attachments"},
 }
 
 // related returns what a relation leads to. One object rather than many is
@@ -53,6 +54,8 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 		return c.resolve(v.Owners), false
 	case principal:
 		return all(c.assignmentsOf(v.ID())), false
+	case *message:
+		return all(v.attachments), false
 	}
 	return nil, false
 }
@@ -61,7 +64,11 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 func (c *call) expanded(o object, v any, q query) (object, bool) {
 	for _, e := range q.expand {
 		t := typeOf(v)
-		if row := "GET /" + strings.ToLower(t.set) + "/{id}/" + strings.ToLower(e.relation); !c.may(row) {
+		row := "GET /" + strings.ToLower(t.set) + "/{id}/" + strings.ToLower(e.relation)
+		if t == messageType {
+			row = "GET /users/{id}/messages/{id}/attachments"
+		}
+		if !c.may(row) {
 			c.denied()
 			return nil, false
 		}

@@ -296,7 +296,11 @@ func (q *query) parseExpand(text string, t *entityType) (code string, err error)
 		if !ok || !strings.EqualFold(strings.TrimSpace(name), "$select") || strings.Contains(value, ";") {
 			return "Request_UnsupportedQuery", fmt.Errorf("Of the options inside of $expand only $select is supported.")
 		}
-		if e.selected, err = objectType.properties(value); err != nil {
+		to := objectType
+		if t == messageType {
+			to = attachmentType
+		}
+		if e.selected, err = to.properties(value); err != nil {
 			return bad, err
 		}
 	}

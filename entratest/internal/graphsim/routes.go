@@ -147,18 +147,35 @@ func routes() []route {
 		{method: "POST", pattern: "/directory/deletedItems/{id}/restore", serve: (*call).restore, needs: open},
 		{method: "DELETE", pattern: "/directory/deletedItems/{id}", serve: (*call).purge, needs: open},
 
-		{method: "GET", pattern: "/{person}/messages", serve: (*call).messages, face: mailWork},
-		{method: "POST", pattern: "/{person}/messages", serve: (*call).createMessage, face: mailWork},
-		{method: "GET", pattern: "/{person}/messages/$count", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
-		{method: "GET", pattern: "/{person}/messages/{id}", serve: (*call).message, needs: "GET /users/{id}/messages/{id}", face: mailWork},
-		{method: "PATCH", pattern: "/{person}/messages/{id}", serve: (*call).updateMessage, needs: "POST /users/{id}/messages", face: mailWork},
-		{method: "DELETE", pattern: "/{person}/messages/{id}", serve: (*call).deleteMessage, needs: "POST /users/{id}/messages", face: mailWork},
-		{method: "GET", pattern: "/{person}/messages/{id}/$value", serve: (*call).messageMIME, needs: "GET /users/{id}/messages/{id}", face: mailWork},
-		{method: "POST", pattern: "/{person}/messages/{id}/send", serve: (*call).sendDraft, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}", serve: (*call).createMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/$count", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}", serve: (*call).message, needs: "GET /users/{id}/messages/{id}", face: mailWork},
+		{method: "PATCH", pattern: "/{person}/{messages}/{id}", serve: (*call).updateMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "DELETE", pattern: "/{person}/{messages}/{id}", serve: (*call).deleteMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}/$value", serve: (*call).messageMIME, needs: "GET /users/{id}/messages/{id}", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/move", serve: (*call).moveMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/copy", serve: (*call).copyMessage, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/send", serve: (*call).sendDraft, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/reply", serve: (*call).reply, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/replyAll", serve: (*call).replyAll, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/forward", serve: (*call).forward, needs: "POST /users/{id}/sendmail", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/createReply", serve: (*call).createReply, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/createReplyAll", serve: (*call).createReplyAll, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/createForward", serve: (*call).createForward, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments", serve: (*call).attachments, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/attachments", serve: (*call).addAttachment, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).oneAttachment, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
+		{method: "DELETE", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).deleteAttachment, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}/$value", serve: (*call).attachmentValue, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "POST", pattern: "/{person}/sendMail", serve: (*call).sendMail, face: mailWork},
 		{method: "GET", pattern: "/{person}/mailFolders", serve: (*call).mailFolders, face: mailWork},
+		{method: "POST", pattern: "/{person}/mailFolders", serve: (*call).createMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/mailFolders/{id}", serve: (*call).mailFolder, needs: "GET /users/{id}/mailfolders", face: mailWork},
-		{method: "GET", pattern: "/{person}/mailFolders/{id}/messages", serve: (*call).folderMessages, needs: "GET /users/{id}/messages", face: mailWork},
+		{method: "PATCH", pattern: "/{person}/mailFolders/{id}", serve: (*call).updateMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "DELETE", pattern: "/{person}/mailFolders/{id}", serve: (*call).deleteMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders/{id}/childFolders", serve: (*call).mailFolders, needs: "GET /users/{id}/mailfolders", face: mailWork},
+		{method: "POST", pattern: "/{person}/mailFolders/{id}/childFolders", serve: (*call).createMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
 
 		{method: "GET", pattern: "/{person}/photo", serve: (*call).photo},
 		{method: "GET", pattern: "/{person}/photo/$value", serve: (*call).photoValue, needs: "GET /users/{id}/photo"},
@@ -182,10 +199,11 @@ func routes() []route {
 
 // spellings are what stands for a placeholder of a pattern.
 var spellings = map[string][]string{
-	"{person}": {"me", "users/{id}"},
-	"{drive}":  {"me/drive", "users/{id}/drive", "drives/{id}"},
-	"{item}":   {"root", "items/{id}", "root/{:path}", "items/{id}/{:path}"},
-	"{cast}":   {"", "{cast}"},
+	"{person}":   {"me", "users/{id}"},
+	"{messages}": {"messages", "mailFolders/{id}/messages"},
+	"{drive}":    {"me/drive", "users/{id}/drive", "drives/{id}"},
+	"{item}":     {"root", "items/{id}", "root/{:path}", "items/{id}/{:path}"},
+	"{cast}":     {"", "{cast}"},
 }
 
 // node is a segment in the tree of all patterns.
@@ -285,6 +303,11 @@ func (c *call) route(path []string) {
 		c.args = append([]string{c.token.text("oid")}, c.args...)
 		c.me = true
 	}
+	if i := slices.IndexFunc(path, func(s string) bool { return strings.EqualFold(s, "mailFolders") }); i >= 0 && len(path) > i+2 && strings.EqualFold(path[i+2], "messages") {
+		// A message is named the same whether its folder stands before it or not.
+		c.folder = c.args[1]
+		c.args = slices.Delete(c.args, 1, 2)
+	}
 	if len(path) > 0 && strings.EqualFold(path[0], "drives") && len(c.args) > 0 {
 		owner, ok := driveOwner(c.args[0])
 		if !ok {
@@ -299,13 +322,17 @@ func (c *call) route(path []string) {
 	if unknown >= 0 {
 		segment := strings.Join(path[min(unknown, len(path)):min(unknown+1, len(path))], "")
 		if exists(unknown, segment, known) {
-			c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator's Graph has no '"+segment+"' here.")
+			c.missing(segment)
 			return
 		}
 		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+segment+"'.")
 		return
 	}
 	r := at.methods[c.r.Method]
+	if last := path[len(path)-1]; r == nil && c.r.Method == http.MethodPost && missingAction(last) {
+		c.missing(last)
+		return
+	}
 	if r == nil {
 		allowed := make([]string, 0, len(at.methods))
 		for m := range at.methods {

@@ -50,7 +50,7 @@ var (
 		}}
 )
 
-// typeOf returns the type of a directory object.
+// typeOf returns the type of a directory object, or of mail.
 func typeOf(v any) *entityType {
 	switch v.(type) {
 	case *directory.User:
@@ -63,6 +63,10 @@ func typeOf(v any) *entityType {
 		return principalType
 	case *directory.App:
 		return applicationType
+	case *message:
+		return messageType
+	case *attachment:
+		return attachmentType
 	}
 	panic(fmt.Sprintf("graphsim: %T is not a directory object", v))
 }
