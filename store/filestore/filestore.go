@@ -7,7 +7,7 @@
 //
 //	key          32 random bytes, readable by their owner only
 //	token-5f1c…  one record a file, named by its key
-//	locks/       one empty lock file for each key that was ever locked
+//	locks/       one empty lock file for each key that was locked lately
 //	.tmp-…       a record on its way; an old one is left from a crash
 //
 // # What is promised
@@ -28,9 +28,10 @@
 // directory is read or written through a symbolic link. On Windows the access
 // lists of the user's profile protect the directory; it belongs in there.
 //
-// Lock files are never removed, not by [Store.Clear] either: a process could
-// hold the lock of a removed file while the next one locks a new file of the
-// same name. They are empty, and there are as many as keys.
+// Access tokens live for a day at most. A token record or a lock file that is a
+// week old is removed when something is put, so that a server which gets a token
+// for each of its callers does not fill the disk. Records of accounts stay until
+// they are deleted.
 package filestore
 
 import (
@@ -45,7 +46,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +66,11 @@ const (
 	tempPrefix = ".tmp-"
 	// A writer that has not renamed its file after so long is not going to.
 	tempLife = time.Hour
+	// Nobody can use a token that was stored so long ago.
+	tokenPrefix = "token-"
+	tokenLife   = 7 * 24 * time.Hour
+	// A process that puts records all day looks for old ones so often.
+	sweepEvery = time.Hour
 )
 
 // Store is a [fob.Store] in a directory; see the package comment for what it
@@ -76,7 +81,7 @@ type Store struct {
 	root  *os.Root
 	key   atomic.Pointer[sealer] // the key as last read
 	turns turns
-	sweep sync.Once
+	swept atomic.Int64 // when old files were last looked for, Unix time
 }
 
 var _ fob.Store = (*Store)(nil)
@@ -141,7 +146,7 @@ func (s *Store) Put(ctx context.Context, key string, record []byte) error {
 		return fmt.Errorf("the store takes records of up to %d bytes, not of %d", MaxRecord, len(record))
 	}
 	// Here and not in Open: reading a token must not cost reading a directory.
-	s.sweep.Do(s.removeOldTemps)
+	s.sweep()
 	// The key is read again, because another process may have cleared the store
 	// since; what is sealed with a removed key is lost.
 	k, err := s.currentKey(ctx)
@@ -167,7 +172,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // directory cannot be read or ctx ends, that error is the last thing it yields.
 func (s *Store) List(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		names, err := s.names()
+		names, err := s.names(".")
 		if err != nil {
 			yield("", err)
 			return
@@ -239,7 +244,12 @@ func (s *Store) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.removeOldTemps()
+	s.swept.Store(0)
+	s.sweep()
+	locks, _ := s.names(locksName)
+	for _, name := range locks {
+		s.removeLock(name)
+	}
 	errs = append(errs, s.remove(keyName), s.flush())
 	return errors.Join(errs...)
 }
@@ -376,8 +386,9 @@ func (s *Store) flush() error {
 	return syncDir(f)
 }
 
-func (s *Store) names() ([]string, error) {
-	f, err := s.root.Open(".")
+// names lists the directory dir of the store, "." for itself.
+func (s *Store) names(dir string) ([]string, error) {
+	f, err := s.root.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -385,16 +396,28 @@ func (s *Store) names() ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// removeOldTemps removes what crashed writers left. It is housekeeping: what it
-// cannot do now, the next process will.
-func (s *Store) removeOldTemps() {
-	names, _ := s.names()
+// sweep removes files that have had their time: what crashed writers left,
+// tokens and locks. It is housekeeping: what it cannot do now, it or the next
+// process does later.
+func (s *Store) sweep() {
+	now, last := time.Now(), s.swept.Load()
+	if now.Unix()-last < int64(sweepEvery/time.Second) || !s.swept.CompareAndSwap(last, now.Unix()) {
+		return
+	}
+	old := func(name string, life time.Duration) bool {
+		info, err := s.root.Lstat(name)
+		return err == nil && now.Sub(info.ModTime()) > life
+	}
+	names, _ := s.names(".")
 	for _, name := range names {
-		if !strings.HasPrefix(name, tempPrefix) {
-			continue
-		}
-		if info, err := s.root.Lstat(name); err == nil && time.Since(info.ModTime()) > tempLife {
+		if strings.HasPrefix(name, tempPrefix) && old(name, tempLife) || strings.HasPrefix(name, tokenPrefix) && old(name, tokenLife) {
 			s.root.Remove(name)
+		}
+	}
+	locks, _ := s.names(locksName)
+	for _, name := range locks {
+		if strings.HasPrefix(name, tokenPrefix) && old(filepath.Join(locksName, name), tokenLife) {
+			s.removeLock(name)
 		}
 	}
 }

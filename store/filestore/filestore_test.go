@@ -377,6 +377,44 @@ func TestTheFirstPutRemovesWhatCrashedWritersLeft(t *testing.T) {
 	}
 }
 
+func TestTokensAndLocksOfLastWeekAreRemoved(t *testing.T) {
+	s := open(t, tempDir(t))
+	for _, key := range []string{"account-01", "token-02", "token-03", "token-04"} {
+		put(t, s, key, "a")
+		unlock, err := s.Lock(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key == "token-04" {
+			defer unlock() // somebody has it
+		} else {
+			unlock()
+		}
+		if key == "token-03" {
+			continue // is younger
+		}
+		past := time.Now().Add(-tokenLife - time.Minute)
+		for _, name := range []string{key, filepath.Join(locksName, key+".lock")} {
+			if err := os.Chtimes(s.path(name), past, past); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(t, s, "token-05", "a")
+	if _, err := s.Get(t.Context(), "token-02"); err != nil {
+		t.Errorf("they are looked for at every put: %v", err)
+	}
+	next := open(t, s.Dir())
+	put(t, next, "token-05", "a")
+	if names := dirNames(t, s.Dir()); !slices.Equal(names, []string{"account-01", "key", "locks", "token-03", "token-05"}) {
+		t.Errorf("the directory has %q", names)
+	}
+	want := []string{"account-01.lock", "key.lock", "token-03.lock", "token-04.lock"}
+	if names := dirNames(t, s.path(locksName)); !slices.Equal(names, want) {
+		t.Errorf("there are the locks %q, want %q", names, want)
+	}
+}
+
 func TestAPutThatCannotFinishLeavesNothingBehind(t *testing.T) {
 	s := open(t, tempDir(t))
 	if err := os.MkdirAll(s.path("token-0a/occupied"), 0o700); err != nil {

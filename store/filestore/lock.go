@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -49,8 +50,13 @@ func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
 	for pause := time.Millisecond; ; pause = min(pause*3/2, 20*time.Millisecond) {
 		locked, err := file.TryLock()
 		switch {
-		case locked:
+		case locked && s.inPlace(file):
 			return nil
+		case locked:
+			// It was removed between being opened and being locked. Whoever comes
+			// now locks a new file of that name; so do we.
+			file.Close()
+			continue
 		case errors.Is(err, fs.ErrPermission) && !repaired:
 			// The umask of the process that made them may have taken the owner's bits.
 			s.root.Chmod(locksName, 0o700)
@@ -65,6 +71,27 @@ func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
 			return ctx.Err()
 		case <-time.After(pause):
 		}
+	}
+}
+
+// inPlace reports whether a locked file still has its name. Without the name
+// it keeps nobody out.
+func (s *Store) inPlace(file *flock.Flock) bool {
+	own, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := s.root.Lstat(filepath.Join(locksName, filepath.Base(file.Path())))
+	return err == nil && os.SameFile(own, named)
+}
+
+// removeLock removes the lock file name unless somebody has it. It goes while
+// it is locked: who waits for it sees then that it has lost its name.
+func (s *Store) removeLock(name string) {
+	file := flock.New(filepath.Join(s.dir, locksName, name), flock.SetFlag(lockFlags&^os.O_CREATE), flock.SetPermissions(0o600))
+	defer file.Close()
+	if locked, err := file.TryLock(); err == nil && locked && s.inPlace(file) {
+		s.root.Remove(filepath.Join(locksName, name))
 	}
 }
 

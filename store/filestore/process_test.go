@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -232,8 +233,34 @@ func incrementCounter(dir string) error {
 }
 
 func TestNoUpdateOf64ProcessesIsLost(t *testing.T) {
-	const processes = 64
+	countWith64Processes(t, open(t, tempDir(t)))
+}
+
+func TestNoUpdateIsLostWhileLocksAreRemoved(t *testing.T) {
 	s := open(t, tempDir(t))
+	var removing sync.WaitGroup
+	var counted atomic.Bool
+	var removed int
+	name := filepath.Join(locksName, counterKey+".lock")
+	removing.Go(func() {
+		for !counted.Load() {
+			before, err := s.root.Lstat(name)
+			s.removeLock(filepath.Base(name))
+			if after, errAfter := s.root.Lstat(name); err == nil && (errAfter != nil || !os.SameFile(before, after)) {
+				removed++
+			}
+		}
+	})
+	countWith64Processes(t, s)
+	counted.Store(true)
+	removing.Wait()
+	if removed == 0 && runtime.GOOS != "windows" {
+		t.Error("no lock was ever removed")
+	}
+}
+
+func countWith64Processes(t *testing.T, s *Store) {
+	const processes = 64
 	var wg sync.WaitGroup
 	for range processes {
 		wg.Go(func() {
