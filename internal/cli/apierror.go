@@ -81,7 +81,10 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 	case errors.Is(e, graph.ErrExpired):
 		r.cause = "links to further pages and to changes are good for a while only"
 		r.fix = "start again from the first page"
-	case e.status == http.StatusTooManyRequests || e.status >= 500 && e.status != http.StatusNotImplemented:
+	case e.status == http.StatusInsufficientStorage:
+		r.cause = "there is no space left where it was to go"
+		r.fix = "make room there, or have the quota raised"
+	case errors.Is(e, fob.ErrUnavailable):
 		r.status = StatusUnavailable
 		r.fix = "try again later"
 		if e.retryAfter > 0 {
