@@ -62,6 +62,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"certificate": writeCertificate,
 	"refresh":     writeRefreshToken,
 	"revoke":      revoke,
+	"blob":        writeBlob,
 	"status":      checkStatus,
 }
 
@@ -220,6 +221,15 @@ func writeRefreshToken(ts *testscript.TestScript, neg bool, args []string) {
 // revoke ends the sessions of a user: revoke ada@fob.example
 func revoke(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(emulatorOf(ts).Revoke(args[0]))
+}
+
+// writeBlob writes a file of so many random bytes: blob FILE 6000000
+func writeBlob(ts *testscript.TestScript, neg bool, args []string) {
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	content := make([]byte, size)
+	rand.Read(content)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o600))
 }
 
 // checkStatus runs a command and checks its exit status: status 3 fob token

@@ -20,8 +20,9 @@ import (
 func (inv *invocation) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cache COMMAND", Short: "See, check and clear what is stored",
-		Long: "Shows what fob keeps on this machine, without the secrets in it: sign-ins and\n" +
-			"access tokens, each sealed in a file of its own.",
+		Long: "Shows what fob keeps on this machine, without the secrets in it: sign-ins,\n" +
+			"access tokens and uploads that are not complete, each sealed in a file of its\n" +
+			"own.",
 		Example: "fob cache list\nfob cache verify\nfob cache clear --yes",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -37,8 +38,9 @@ func (inv *invocation) cacheCommand() *cobra.Command {
 func (inv *invocation) cacheListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [flags]", Short: "List what is stored",
-		Long: "Lists what is stored: sign-ins with the time of their last renewal, and access\n" +
-			"tokens with what they are for and when they end. The secrets stay sealed.",
+		Long: "Lists what is stored: sign-ins with the time of their last renewal, access tokens\n" +
+			"and uploads that are not complete with what they are for and when they end. The\n" +
+			"secrets stay sealed.",
 		Example: "fob cache list\nfob cache list -o json",
 	}
 	inv.outputFlag(cmd.Flags(), "table", "json")
@@ -117,9 +119,9 @@ func (inv *invocation) cacheClearCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "clear [flags]", Short: "Forget everything that is stored",
-		Long: "Forgets all sign-ins and tokens, and the key that seals them; also where the key\n" +
-			"or the records cannot be read. Tokens that were handed out stay valid until they\n" +
-			"expire. On a terminal it asks first; a script is taken at its word.",
+		Long: "Forgets all sign-ins, tokens and uploads that are not complete, and the key that\n" +
+			"seals them; also where the key or the records cannot be read. Tokens that were\n" +
+			"handed out stay valid until they expire. On a terminal it asks first; a script is taken at its word.",
 		Example: "fob cache clear\nfob cache clear --yes -o json",
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -167,16 +169,19 @@ func (inv *invocation) ask(ctx context.Context, question string) (bool, error) {
 
 // cachedRecord is a stored record as "fob cache list -o json" prints it.
 type cachedRecord struct {
-	Kind      string   `json:"kind"` // "account", "token" or "index"
+	Kind      string   `json:"kind"` // "account", "token", "upload" or "index"
 	Username  string   `json:"username,omitempty"`
 	AccountID string   `json:"accountId,omitempty"`
 	ClientID  string   `json:"clientId,omitempty"`
 	Authority string   `json:"authority,omitempty"`
 	Tenant    string   `json:"tenant,omitempty"`
 	Scopes    []string `json:"scopes,omitempty"`
+	// File is what is uploaded to Target.
+	File   string `json:"file,omitempty"`
+	Target string `json:"target,omitempty"`
 	// StoredAt is when a token was stored, or a sign-in last renewed.
 	StoredAt string `json:"storedAt,omitempty"`
-	// ExpiresAt is when a token ends.
+	// ExpiresAt is when a token or an upload ends.
 	ExpiresAt string `json:"expiresAt,omitempty"`
 	Expired   bool   `json:"expired,omitempty"`
 	Size      int64  `json:"size"`
@@ -221,7 +226,14 @@ func describeCached(ctx context.Context, store *filestore.Store, record filestor
 		content, err = store.Get(ctx, record.Key)
 	}
 	var info fob.RecordInfo
-	if err == nil {
+	switch {
+	case err != nil:
+	case kind == strings.TrimSuffix(uploadPrefix, "-"):
+		var r uploadRecord
+		r, err = parseUpload(content)
+		info = fob.RecordInfo{Account: r.Account, ClientID: r.ClientID, Authority: r.Authority, Tenant: r.Tenant, Expires: r.Expires, Obtained: r.Stored}
+		c.File, c.Target = r.File, r.Target
+	default:
 		info, err = fob.DescribeRecord(record.Key, content)
 	}
 	if err != nil {
@@ -258,10 +270,10 @@ func (inv *invocation) printCached(all []cachedRecord, dir string) error {
 			until = "expired"
 		}
 		whose := or(c.Username, c.AccountID)
-		if whose == "" && c.Kind == "token" && c.Problem == "" {
+		if whose == "" && (c.Kind == "token" || c.Kind == "upload") && c.Problem == "" {
 			whose = "the app itself"
 		}
-		rows = append(rows, []string{what, whose, strings.Join(c.Scopes, " "), c.Tenant, c.ClientID, until})
+		rows = append(rows, []string{what, whose, or(strings.Join(c.Scopes, " "), c.Target), c.Tenant, c.ClientID, until})
 	}
 	var b strings.Builder
 	if t.is && t.width < 160 { // a table would be wider than the screen

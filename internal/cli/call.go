@@ -29,8 +29,11 @@ type call struct {
 	scopes []string
 	header http.Header // of every request
 	client *graph.Client
+	app    *fob.Client
 	source *lastToken
 	seen   *lastAnswer // nil without --include
+	// uploaded is what became of content that went up in pieces: the answer.
+	uploaded jsontext.Value
 }
 
 // call prepares a call of the URL or path that was given.
@@ -66,7 +69,7 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 	if r.method == http.MethodGet && sameOrigin(target.String(), s.graph.text) {
 		c.consistent()
 	}
-	c.source = &lastToken{source: tokens, req: req}
+	c.app, c.source = tokens, &lastToken{source: tokens, req: req}
 	way := inv.roundTripper(s)
 	if r.include {
 		c.seen = &lastAnswer{base: way}
@@ -255,11 +258,17 @@ func (c *call) run(ctx context.Context) error {
 	switch {
 	case c.dryRun:
 		return c.show(content)
-	case c.isLargeUpload(content):
-		return c.upload(ctx, content)
 	case c.isDownload():
 		return c.download(ctx)
-	case c.outputFile == "":
+	case c.isLargeUpload(content):
+		if _, err := compileJQ(c.jq); err != nil {
+			return err // before hours have passed
+		}
+		if c.uploaded, err = c.upload(ctx, content); err != nil {
+			return err
+		}
+	}
+	if c.outputFile == "" {
 		return c.print(ctx, content, c.inv.Stdout)
 	}
 	return replaceFile(c.outputFile, func(w io.Writer) error { return c.print(ctx, content, w) })
@@ -292,6 +301,9 @@ func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
 
 // send sends the request. The answer is a success.
 func (c *call) send(ctx context.Context, content *content) (*http.Response, error) {
+	if c.uploaded != nil {
+		return answerOf(c.uploaded), nil
+	}
 	r, err := http.NewRequestWithContext(ctx, c.method, c.target.String(), nil)
 	if err != nil {
 		return nil, err

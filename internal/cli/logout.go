@@ -14,10 +14,10 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "logout [flags]", Short: "Forget a sign-in",
-		Long: "Forgets a sign-in: its refresh token and its access tokens are removed from the\n" +
-			"store. Tokens that were handed out stay valid until they expire; an\n" +
-			"administrator can revoke the sessions of a user. --all forgets everything that\n" +
-			"is stored, also the tokens of apps.",
+		Long: "Forgets a sign-in: its refresh token, its access tokens and its uploads that are\n" +
+			"not complete are removed from the store. Tokens that were handed out stay valid\n" +
+			"until they expire; an administrator can revoke the sessions of a user. --all\n" +
+			"forgets everything that is stored, also the tokens of apps.",
 		Example: "fob logout\nfob logout --account ada@contoso.com\nfob logout --all",
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "forget everything that is stored")
@@ -51,6 +51,12 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 		c := &fob.Client{Authority: fob.Authority{Host: known.Authority}, ID: known.ClientID, Store: store, Warn: inv.warn}
 		gone, err := c.SignOut(ctx, known.Account.ID)
 		if err != nil {
+			return err
+		}
+		// The address of an upload is a permission of the account's, too.
+		if err := inv.forgetUploads(ctx, store, func(r uploadRecord) bool {
+			return r.Account.ID == known.Account.ID && strings.EqualFold(r.ClientID, known.ClientID)
+		}); err != nil {
 			return err
 		}
 		return inv.told(struct {

@@ -16,6 +16,7 @@ type meter struct {
 	term  terminal
 	verb  string
 	began time.Time
+	from  int64 // where a file goes on
 	last  time.Time
 	shown bool
 }
@@ -49,6 +50,9 @@ func (m *meter) clear() {
 
 // bytes tells of a file.
 func (m *meter) bytes(done, size int64) {
+	if m.last.IsZero() {
+		m.from = done
+	}
 	if !m.due() {
 		return
 	}
@@ -57,7 +61,7 @@ func (m *meter) bytes(done, size int64) {
 		text += fmt.Sprintf(" of %s  %d %%", sizeText(size), done*100/size)
 	}
 	if s := time.Since(m.began).Seconds(); s > 1 {
-		text += "  " + sizeText(int64(float64(done)/s)) + "/s"
+		text += "  " + sizeText(int64(float64(done-m.from)/s)) + "/s"
 	}
 	m.show(text)
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,8 +14,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
-
-	"github.com/fobauth/fob/graph"
 )
 
 func (inv *invocation) postCommand() *cobra.Command {
@@ -48,8 +44,12 @@ func (inv *invocation) putCommand() *cobra.Command {
 		Use: "put URL|PATH [flags]", Short: "Replace something with an API, or upload a file",
 		Long: "Calls an API with PUT and a token for it, and prints the answer.\n\n" +
 			"A large file for a drive goes up in pieces, through an upload session: a\n" +
-			"connection that breaks costs one of them.",
+			"connection that breaks costs one of them. Interrupted in any way, also by\n" +
+			"kill -9, the same command sends what is missing, if the file is still the same.\n" +
+			"The session's address is kept in the store, sealed like a token. What comes on\n" +
+			"stdin is put into a temporary file first, because a drive asks for its size.",
 		Example: "fob put '/me/drive/root:/report.pdf:/content' --body @report.pdf\n" +
+			"pg_dump app | fob put '/me/drive/root:/backup/app.sql:/content' --body -\n" +
 			"fob put '/me/photo/$value' --body @me.jpg",
 	})
 }
@@ -80,18 +80,14 @@ type content struct {
 	name string // for messages: "the body", or the file's
 	text []byte // all of it, if it is no file
 	file *os.File
+	info fs.FileInfo // of a file that the user has named
 	size int64
 	kind string // media type
 }
 
-const (
-	// maxStdinBody bounds what is read from stdin, because it is kept to be
-	// sent again.
-	maxStdinBody = 64 << 20
-	// largeContent is where a drive wants an upload session. Some take more in
-	// one request, all take this.
-	largeContent = 4 << 20
-)
+// maxStdinBody bounds what is read from stdin, because it is kept to be sent
+// again.
+const maxStdinBody = 64 << 20
 
 // content opens what --body names; nil if there is none.
 func (c *call) content() (*content, error) {
@@ -106,8 +102,18 @@ func (c *call) content() (*content, error) {
 			return nil, &problem{status: StatusUsage, text: s.usedStdin + " and --body cannot both read stdin", fix: "put one of them into a file"}
 		}
 		s.usedStdin = "--body"
-		data, err := io.ReadAll(io.LimitReader(c.inv.Stdin, maxStdinBody+1))
+		limit := maxStdinBody
+		if c.isForDrive() {
+			limit = largeContent
+		}
+		data, err := io.ReadAll(io.LimitReader(c.inv.Stdin, int64(limit)+1))
 		switch {
+		case err == nil && len(data) > limit && c.isForDrive():
+			b.kind = kindOf("", data)
+			if b.file, b.size, err = spool(io.MultiReader(bytes.NewReader(data), c.inv.Stdin)); err != nil {
+				return nil, &problem{text: "keeping what is on stdin until it is sent", err: err, fix: "name with TMPDIR a directory that has room for it, or put it into a file and give --body @FILE"}
+			}
+			return b, nil
 		case err != nil:
 			return nil, fmt.Errorf("reading stdin: %w", err)
 		case len(data) > maxStdinBody:
@@ -129,7 +135,7 @@ func (c *call) content() (*content, error) {
 		}
 		start := make([]byte, 512)
 		n, _ := file.ReadAt(start, 0)
-		b.name, b.file, b.size, b.kind = path, file, info.Size(), kindOf(path, start[:n])
+		b.name, b.file, b.info, b.size, b.kind = path, file, info, info.Size(), kindOf(path, start[:n])
 		return b, nil
 	default:
 		b.text, b.kind = []byte(c.body), "application/json"
@@ -187,7 +193,11 @@ func (b *content) attach(r *http.Request) error {
 }
 
 func (b *content) close() {
-	if b != nil && b.file != nil {
+	switch {
+	case b == nil || b.file == nil:
+	case b.info == nil:
+		unspool(b.file)
+	default:
 		b.file.Close()
 	}
 }
@@ -226,105 +236,6 @@ func (c *call) show(content *content) error {
 		c.inv.note("the file is large: it would go up in pieces, through the createUploadSession action of the same item")
 	}
 	return c.inv.print(b.String())
-}
-
-// isLargeUpload reports whether the content is a file for a drive that is too
-// large for one request.
-func (c *call) isLargeUpload(content *content) bool {
-	path := strings.ToLower(c.target.Path)
-	return c.method == http.MethodPut && content != nil && content.file != nil && content.size > largeContent && strings.HasSuffix(path, "/content") &&
-		(strings.Contains(path, "/drive/") || strings.Contains(path, "/drives/")) && sameOrigin(c.target.String(), c.inv.settings.graph.text)
-}
-
-// upload sends a file in pieces.
-func (c *call) upload(ctx context.Context, content *content) error {
-	session := *c.target
-	session.Path = session.Path[:len(session.Path)-len("content")] + "createUploadSession"
-	session.RawPath, session.RawQuery = "", ""
-	meter := c.inv.meter("sent")
-	defer meter.clear()
-	item, err := c.client.Upload(ctx, graph.Upload{
-		Session: session.String(), Content: content.file, Size: content.size,
-		// What PUT does with a file that is there already.
-		Properties: jsontext.Value(`{"item":{"@microsoft.graph.conflictBehavior":"replace"}}`),
-		Progress:   meter.bytes,
-	})
-	meter.clear()
-	if err != nil {
-		return c.refused(err)
-	}
-	write := func(w io.Writer) error {
-		if c.inv.terminal(w).is {
-			return indent(w, bytes.NewReader(append(item, '\n')))
-		}
-		_, err := w.Write(append(item, '\n'))
-		return err
-	}
-	if c.outputFile != "" {
-		return replaceFile(c.outputFile, write)
-	}
-	return write(c.inv.Stdout)
-}
-
-// isDownload reports whether the answer goes to a file as it is.
-func (c *call) isDownload() bool {
-	return c.method == http.MethodGet && c.outputFile != "" && !c.all && c.jq == "" && c.raw && !c.include
-}
-
-// partial is where a download is until it is whole; the ETag beside it says of
-// which file it is a part.
-func partial(name string) (data, etag string) { return name + ".partial", name + ".partial.etag" }
-
-// download fetches a file. What an earlier run left of it is not fetched
-// again.
-func (c *call) download(ctx context.Context) error {
-	data, tag := partial(c.outputFile)
-	d := graph.Download{Header: c.header}
-	if etag, err := os.ReadFile(tag); err == nil {
-		if info, err := os.Stat(data); err == nil {
-			d.ETag, d.Offset = strings.TrimSpace(string(etag)), info.Size()
-		}
-	}
-	if d.ETag == "" {
-		d.Offset = 0 // nothing says that it would be the same file
-	}
-	file, err := os.OpenFile(data, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return &problem{text: "writing " + quoted(c.outputFile), err: err}
-	}
-	if d.Offset > 0 {
-		c.inv.tell("%s: going on after %d bytes", c.outputFile, d.Offset)
-	}
-	meter := c.inv.meter("fetched")
-	d.Progress = meter.bytes
-	f, err := c.client.Download(ctx, c.target.String(), file, d)
-	meter.clear()
-	if err == nil {
-		err = file.Truncate(f.Size)
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		if err = os.Rename(data, c.outputFile); err == nil {
-			err = removeIfThere(tag)
-		}
-		return err
-	}
-	if f.ETag != "" && f.Size > 0 {
-		if keepErr := os.WriteFile(tag, []byte(f.ETag+"\n"), 0o666); keepErr == nil {
-			c.inv.note("%d bytes are in %s; the same command goes on from there", f.Size, data)
-			return c.refused(err)
-		}
-	}
-	return errors.Join(c.refused(err), removeIfThere(data), removeIfThere(tag))
-}
-
-func removeIfThere(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // unescaped is a part of a query as it was meant.

@@ -1,17 +1,13 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // sent is a request that reached the API.
@@ -163,84 +159,5 @@ func TestAWriteWhoseAnswerIsLostIsNotRepeatedAndSaysSo(t *testing.T) {
 	got := run("", "post", "/groups", "--body", "{}")
 	if got.status != StatusUnavailable || requests != 1 || !strings.Contains(got.stderr, "look before you repeat it") {
 		t.Errorf("%d requests, %+v", requests, got)
-	}
-}
-
-func TestALargeFileForADriveGoesUpInPieces(t *testing.T) {
-	const size = 11 << 20
-	file := filepath.Join(t.TempDir(), "large.bin")
-	if err := os.WriteFile(file, make([]byte, size), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var arrived int64
-	var began, properties string
-	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasSuffix(r.URL.Path, ":/createUploadSession"):
-			b, _ := io.ReadAll(r.Body)
-			began, properties = r.URL.Path, string(b)
-			fmt.Fprintf(w, `{"uploadUrl":"https://%s/upload/secret"}`, r.Host)
-		case r.URL.Path == "/upload/secret":
-			if r.Header.Get("Authorization") != "" {
-				t.Error("the upload URL got the token")
-			}
-			n, _ := io.Copy(io.Discard, r.Body)
-			arrived += n
-			if arrived == size {
-				w.WriteHeader(201)
-				io.WriteString(w, `{"id":"item"}`)
-				return
-			}
-			w.WriteHeader(202)
-			fmt.Fprintf(w, `{"nextExpectedRanges":["%d-"]}`, arrived)
-		default:
-			t.Errorf("%s %s", r.Method, r.URL)
-		}
-	})
-	got := run("", "put", "/me/drive/root:/a b.bin:/content", "--body", "@"+file)
-	if got.status != StatusDone || got.stdout != "{\"id\":\"item\"}\n" || arrived != size || began != "/v1.0/me/drive/root:/a b.bin:/createUploadSession" || !strings.Contains(properties, `"replace"`) {
-		t.Errorf("%d bytes, %s, %s, %+v", arrived, began, properties, got)
-	}
-}
-
-func TestADownloadThatBrokeOffGoesOnWithoutTheTokenAtTheStorage(t *testing.T) {
-	content := strings.Repeat("0123456789", 1000)
-	broken := true
-	var ranges []string
-	storage := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "" {
-			t.Error("the storage got the token")
-		}
-		ranges = append(ranges, r.Header.Get("Range"))
-		w.Header().Set("ETag", `"one"`)
-		if broken {
-			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-			io.WriteString(w, content[:4000])
-			w.(http.Flusher).Flush()
-			panic(http.ErrAbortHandler)
-		}
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
-	}))
-	defer storage.Close()
-	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, storage.URL+"/file", http.StatusFound)
-	})
-	file := filepath.Join(t.TempDir(), "file.bin")
-	got := run("", "get", "/me/drive/items/1/content", "--output-file", file, "--timeout", "150ms")
-	if got.status == StatusDone || !strings.Contains(got.stderr, "goes on from there") {
-		t.Fatalf("%+v", got)
-	}
-	if _, err := os.Stat(file); err == nil {
-		t.Error("half a file has the name of the whole one")
-	}
-	broken = false
-	before := len(ranges)
-	got = run("", "get", "/me/drive/items/1/content", "--output-file", file)
-	text, err := os.ReadFile(file)
-	if got.status != StatusDone || err != nil || string(text) != content || ranges[before] != "bytes=4000-" {
-		t.Errorf("%+v, %v, %d bytes, ranges %v", got, err, len(text), ranges)
-	}
-	if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
 	}
 }
