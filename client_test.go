@@ -584,12 +584,24 @@ func TestAnIDTokenIsVerifiedInFull(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	parts := strings.Split(id.Reveal(), ".")
+	headed := func(header string) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + parts[1] + "." + parts[2]
+	}
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`))
 	tampered := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(mustDecode(t, parts[1]), entratest.AdaUPN, entratest.BenUPN, 1)))
 	for name, test := range map[string]struct{ raw, nonce, want string }{
 		"wrong nonce":    {id.Reveal(), "guess", "another nonce"},
 		"changed claims": {parts[0] + "." + tampered + "." + parts[2], "", "signature"},
 		"no signature":   {none + "." + parts[1] + ".", "", "not signed with RS256"},
+		"HMAC":           {headed(`{"alg":"HS256","kid":"k"}`), "", "not signed with RS256"},
+		"PS256":          {headed(`{"alg":"PS256","kid":"k"}`), "", "not signed with RS256"},
+		"two algorithms": {headed(`{"alg":"RS256","alg":"none","kid":"k"}`), "", "header cannot be read"},
+		"a list":         {headed(`["RS256"]`), "", "header cannot be read"},
+		"an extension":   {headed(`{"alg":"RS256","kid":"k","b64":false,"crit":["b64"]}`), "", "extensions (crit)"},
+		"unknown key":    {headed(`{"alg":"RS256","kid":"k"}`), "", "does not publish"},
+		"no key":         {headed(`{"alg":"RS256"}`), "", "does not publish"},
+		"odd signature":  {parts[0] + "." + parts[1] + "." + "!" + parts[2], "", "signature is not base64url"},
+		"half signature": {parts[0] + "." + parts[1] + "." + parts[2][:100], "", "does not verify"},
 		"cut":            {parts[0] + "." + parts[1], "", "three parts"},
 		"rubbish":        {"a.b.c", "", "no JWT"},
 	} {

@@ -6,7 +6,7 @@ require (
 	github.com/BurntSushi/toml v1.6.0 // world files of the emulator
 	github.com/aymanbagabas/go-osc52/v2 v2.0.1 // the clipboard of the terminal, also over SSH
 	github.com/cli/browser v1.3.0 // opens the sign-in page
-	github.com/go-jose/go-jose/v4 v4.1.8 // verifies ID tokens and external assertions
+	github.com/go-jose/go-jose/v4 v4.1.8 // reads key sets; tests: makes odd tokens
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // strict JSON: members twice and bad UTF-8 are errors; streams pages
 	github.com/gofrs/flock v0.13.1 // locks between processes
 	github.com/google/go-cmp v0.7.0 // tests: says where two values differ

@@ -1,8 +1,11 @@
 package fob
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,8 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // IDClaims is what an ID token says about the person who signed in
@@ -84,22 +87,53 @@ func (c *Client) verifyIDToken(ctx context.Context, authority Authority, raw Sec
 	case claims.Tenant == "":
 		return claims, errors.New("the ID token names no tenant (tid)")
 	}
-	// The allow-list keeps "none" and HMAC with the public key out.
-	signed, err := jose.ParseSignedCompact(raw.Reveal(), []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil {
-		return claims, errors.New("the ID token is not signed with RS256")
-	}
-	key, err := c.signingKey(ctx, authority, signed.Signatures[0].Protected.KeyID)
+	header, signed, signature, err := splitSigned(raw)
 	if err != nil {
 		return claims, err
 	}
-	if _, err := signed.Verify(key.public); err != nil {
+	key, err := c.signingKey(ctx, authority, header.KeyID)
+	if err != nil {
+		return claims, err
+	}
+	digest := sha256.Sum256(signed)
+	if rsa.VerifyPKCS1v15(key.public, crypto.SHA256, digest[:], signature) != nil {
 		return claims, errors.New("the ID token's signature does not verify with the authority's key")
 	}
 	if want := strings.ReplaceAll(key.issuer, "{tenantid}", claims.Tenant); claims.Issuer != want {
 		return claims, fmt.Errorf("the ID token's issuer is %q where %q was expected", clean(claims.Issuer), clean(want))
 	}
 	return claims, nil
+}
+
+// idHeader is the part of a JWS header (RFC 7515 section 4.1) that decides.
+type idHeader struct {
+	Algorithm string         `json:"alg"`
+	KeyID     string         `json:"kid"`
+	Critical  jsontext.Value `json:"crit"`
+}
+
+// splitSigned takes a JWS apart that is signed with RS256: the one algorithm
+// allowed, which keeps "none" and HMAC with the public key out.
+func splitSigned(raw Secret) (header idHeader, signed, signature []byte, err error) {
+	text := []byte(raw.Reveal())
+	dot, last := bytes.IndexByte(text, '.'), bytes.LastIndexByte(text, '.') // DecodeIDToken has seen that there are two
+	content, err := base64.RawURLEncoding.DecodeString(string(text[:dot]))
+	if err == nil {
+		err = decodeObject(content, &header)
+	}
+	switch {
+	case err != nil:
+		return header, nil, nil, errors.New("the ID token is no JWT: its header cannot be read")
+	case header.Algorithm != "RS256":
+		return header, nil, nil, errors.New("the ID token is not signed with RS256")
+	case header.Critical != nil:
+		return header, nil, nil, errors.New("the ID token's header has extensions (crit) that are not known here")
+	}
+	signature, err = base64.RawURLEncoding.DecodeString(string(text[last+1:]))
+	if err != nil {
+		return header, nil, nil, errors.New("the ID token is no JWT: its signature is not base64url")
+	}
+	return header, text[:last], signature, nil
 }
 
 // checkSignIn verifies the ID token that came with a sign-in. Without one
