@@ -129,7 +129,7 @@ func splitSigned(raw Secret) (header idHeader, signed, signature []byte, err err
 	case header.Critical != nil:
 		return header, nil, nil, errors.New("the ID token's header has extensions (crit) that are not known here")
 	}
-	signature, err = base64.RawURLEncoding.DecodeString(string(text[last+1:]))
+	signature, err = base64.RawURLEncoding.Strict().DecodeString(string(text[last+1:]))
 	if err != nil {
 		return header, nil, nil, errors.New("the ID token is no JWT: its signature is not base64url")
 	}
