@@ -39,6 +39,11 @@ func Default() *World {
 	w.PutGroup(&Group{ID: PlatformGroupID, Tenant: TenantID, Name: "Platform", Description: "Who runs the platform", Members: []string{AdaID, BenID}, Created: day})
 	w.PutGroup(&Group{ID: ReadersGroupID, Tenant: TenantID, Name: "Readers", Description: "Who may read reports", Members: []string{BenID, CleoID}, Created: day})
 
+	w.PutDevice(&Device{ID: AdaDeviceID, Tenant: TenantID, DeviceID: "f0b00000-1007-4000-8000-000000000001", Name: "ADA-LAPTOP", OS: "Windows", OSVersion: "10.0.26100.2314",
+		Trust: "AzureAd", Compliant: true, Managed: true, Owner: AdaID, Registered: day})
+	w.PutDevice(&Device{ID: BenDeviceID, Tenant: TenantID, DeviceID: "f0b00000-1007-4000-8000-000000000002", Name: "Ben's phone", OS: "Android", OSVersion: "16",
+		Trust: "Workplace", Owner: BenID, Registered: day.Add(time.Hour)})
+
 	for _, a := range defaultApps() {
 		w.PutApp(a)
 	}

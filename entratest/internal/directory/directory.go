@@ -31,8 +31,9 @@ type User struct {
 	PasswordExpired, Locked, MFARequired bool     // what a sign-in or ROPC is refused for (50055, 50053, 50076)
 	Roles                                []string // directory role template ids, the wids claim
 	Created                              time.Time
-	SessionsRevoked                      time.Time      // grants issued before it are void (50173)
-	Manager                              string         // a user's object id
+	SessionsRevoked                      time.Time // grants issued before it are void (50173)
+	Manager                              string    // a user's object id
+	Licenses                             []License
 	More                                 map[string]any // further properties by the names that Graph has for them, as JSON values
 }
 

@@ -23,6 +23,9 @@ const (
 	PlatformGroupID = "f0b00000-1002-4000-8000-000000000001" // ada, ben
 	ReadersGroupID  = "f0b00000-1002-4000-8000-000000000002" // ben, cleo
 
+	AdaDeviceID = "f0b00000-1006-4000-8000-000000000001" // a laptop; an object id, as those above
+	BenDeviceID = "f0b00000-1006-4000-8000-000000000002" // a phone
+
 	CLIAppID         = "f0b00000-1003-4000-8000-000000000001" // public client
 	DaemonAppID      = "f0b00000-1003-4000-8000-000000000002" // confidential client
 	APIAppID         = "f0b00000-1003-4000-8000-000000000003" // a web API of one's own

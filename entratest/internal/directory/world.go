@@ -31,6 +31,10 @@ type World struct {
 	grants    []Grant
 	roles     []RoleAssignment
 
+	devices []*Device
+	signIns ring[SignIn]
+	audits  ring[Audit]
+
 	crowd   *Crowd        // nil: nobody is generated
 	touched map[int]*User // of the crowd, changed or (nil) deleted
 	reached []int         // the keys of touched, in order
@@ -57,7 +61,7 @@ func (w *World) clear() {
 	w.appBy = map[string]*App{}
 	w.resources = map[string]*App{}
 	w.installed = map[string]bool{}
-	w.crowd, w.touched, w.reached, w.deleted = nil, nil, nil, nil
+	w.devices, w.crowd, w.touched, w.reached, w.deleted = nil, nil, nil, nil, nil
 	w.mu.Unlock()
 	for _, a := range firstParty() {
 		w.PutApp(a)

@@ -302,16 +302,6 @@ func (c *call) deleteApplication() {
 	}
 }
 
-func (c *call) applicationOwners() {
-	q, ok := c.query(objectType, collection)
-	if !ok {
-		return
-	}
-	if a, ok := c.findApp(c.arg(0)); ok {
-		c.objects(q, c.resolve(a.Owners))
-	}
-}
-
 // federated is a federated credential of an app.
 type federated struct {
 	directory.FederatedCredential

@@ -264,7 +264,7 @@ func (c *call) referred(address string) (id string, ok bool) {
 	if len(parts) > 0 && (parts[0] == "v1.0" || parts[0] == "beta") {
 		parts = parts[1:]
 	}
-	if len(parts) != 2 || !contains([]string{"directoryObjects", "users", "groups", "servicePrincipals"}, parts[0]) {
+	if len(parts) != 2 || !contains([]string{"directoryObjects", "users", "groups", "servicePrincipals", "devices"}, parts[0]) {
 		return "", false
 	}
 	return parts[1], true

@@ -206,27 +206,6 @@ func (c *call) deleteGroup() {
 	}
 }
 
-func (c *call) members() { c.groupRelation("members") }
-
-func (c *call) transitiveMembers() { c.groupRelation("transitiveMembers") }
-
-func (c *call) groupMemberOf() { c.groupRelation("memberOf") }
-
-func (c *call) groupTransitiveMemberOf() { c.groupRelation("transitiveMemberOf") }
-
-func (c *call) owners() { c.groupRelation("owners") }
-
-func (c *call) groupRelation(relation string) {
-	q, ok := c.relationQuery()
-	if !ok {
-		return
-	}
-	if g, ok := c.findGroup(c.arg(0)); ok {
-		many, _ := c.related(g, relation)
-		c.objects(q, many)
-	}
-}
-
 // within are the members of a group, of its groups and so on.
 func (c *call) within(g *directory.Group) []any {
 	var found []any
@@ -320,17 +299,5 @@ func (c *call) removeReference(of func(*directory.Group) *[]string) {
 	}
 	if !c.conflict(err, "members") {
 		c.noContent()
-	}
-}
-
-func (c *call) groupGetMemberGroups() {
-	if g, ok := c.findGroup(c.arg(0)); ok {
-		c.memberGroups(g.ID)
-	}
-}
-
-func (c *call) groupCheckMemberGroups() {
-	if g, ok := c.findGroup(c.arg(0)); ok {
-		c.checkGroups(g.ID)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // typeOfSet is the type of what a collection has, nil for one whose objects
 // have no other keys than their ids.
 func typeOfSet(segment string) *entityType {
-	for _, t := range []*entityType{userType, groupType, applicationType, principalType, roleType, federatedType} {
+	for _, t := range []*entityType{userType, groupType, applicationType, principalType, roleType, deviceType, federatedType} {
 		if strings.EqualFold(t.set, segment) {
 			return t
 		}
@@ -58,6 +58,8 @@ func (c *call) idBy(t *entityType, property, value string) (string, bool) {
 		rows = c.allPrincipals()
 	case roleType:
 		rows = all(c.roles())
+	case deviceType:
+		rows = all(c.World.Devices(c.tenant()))
 	case federatedType: // their names are good as ids
 		return value, true
 	}

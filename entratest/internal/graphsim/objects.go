@@ -15,6 +15,7 @@ var relations = map[string][]string{
 	"user":             {"manager", "directReports", "memberOf", "transitiveMemberOf"},
 	"group":            {"members", "owners", "memberOf", "transitiveMembers", "transitiveMemberOf"},
 	"application":      {"owners"},
+	"device":           {"memberOf", "registeredOwners", "registeredUsers", "transitiveMemberOf"},
 	"servicePrincipal": {"appRoleAssignments"},
 	"message":          {"attachments"},
 }
@@ -32,6 +33,8 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 			return nil, true
 		case "directReports":
 			return c.reportsOf(v.ID), false
+		case "ownedDevices", "registeredDevices":
+			return c.devicesOf(v), false
 		case "memberOf":
 			return append(c.groupsWith(v.ID), c.rolesOf(v)...), false
 		case "transitiveMemberOf":
@@ -52,6 +55,15 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 		}
 	case *directory.App:
 		return c.resolve(v.Owners), false
+	case *directory.Device:
+		switch relation {
+		case "registeredOwners", "registeredUsers":
+			return c.resolve([]string{v.Owner}), false
+		case "memberOf":
+			return c.groupsWith(v.ID), false
+		case "transitiveMemberOf":
+			return all(c.World.GroupsOf(c.tenant(), v.ID)), false
+		}
 	case principal:
 		return all(c.assignmentsOf(v.ID())), false
 	case *message:
@@ -64,11 +76,11 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 func (c *call) expanded(o object, v any, q query) (object, bool) {
 	for _, e := range q.expand {
 		t := typeOf(v)
-		row := "GET /" + strings.ToLower(t.set) + "/{id}/" + strings.ToLower(e.relation)
+		path := []string{t.set, "{id}", e.relation}
 		if t == messageType {
-			row = "GET /users/{id}/messages/{id}/attachments"
+			path = append([]string{"users", "{id}"}, path...)
 		}
-		if !c.may(row) {
+		if r := endpoint(http.MethodGet, path...); r == nil || !c.may(r.needs) {
 			c.denied()
 			return nil, false
 		}
@@ -106,12 +118,46 @@ func (c *call) object(id string) (any, bool) {
 	if a, ok := c.lookupApp(id); ok && strings.EqualFold(a.ObjectID, id) {
 		return a, true
 	}
+	if d, ok := c.World.Device(c.tenant(), id); ok {
+		return d, true
+	}
 	for _, r := range c.roles() {
 		if strings.EqualFold(r.id(), id) {
 			return r, true
 		}
 	}
 	return nil, false
+}
+
+// subject finds the directory object that the path begins with, or answers 404.
+func (c *call) subject() (any, bool) {
+	var v any
+	ok := false
+	switch set, _, _ := strings.Cut(strings.TrimPrefix(c.at.pattern, "/"), "/"); set {
+	case "{person}", "users":
+		v, ok = c.findUser(c.arg(0))
+	case "groups":
+		v, ok = c.findGroup(c.arg(0))
+	case "applications":
+		v, ok = c.findApp(c.arg(0))
+	case "servicePrincipals":
+		v, ok = c.findPrincipal(c.arg(0))
+	case "devices":
+		v, ok = c.findDevice()
+	}
+	return v, ok
+}
+
+// relation answers with what a relation of the object in the path leads to.
+func (c *call) relation() {
+	q, ok := c.relationQuery()
+	if !ok {
+		return
+	}
+	if v, ok := c.subject(); ok {
+		many, _ := c.related(v, c.at.relation)
+		c.objects(q, many)
+	}
 }
 
 // resolve finds directory objects, leaving out those that are gone.
@@ -141,7 +187,15 @@ func (c *call) relationQuery() (query, bool) {
 }
 
 func (c *call) castType() *entityType {
-	return map[string]*entityType{"": objectType, "user": userType, "group": groupType, "directoryrole": roleType, "serviceprincipal": principalType}[c.cast]
+	if c.cast == "" {
+		return objectType
+	}
+	for _, t := range []*entityType{userType, groupType, roleType, principalType, applicationType, deviceType} {
+		if strings.EqualFold(t.name, c.cast) {
+			return t
+		}
+	}
+	return nil
 }
 
 // objects answers with a collection of several types, or of the one that the

@@ -290,21 +290,10 @@ func (c *call) listAssignments(context string, list []assignment) {
 	c.collect(q, assignmentType, context+"/appRoleAssignments", all(list), func(v any) object { return assignmentType.show(v, q.selected) })
 }
 
-func (c *call) userAssignments() {
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.listAssignments("users('"+u.ID+"')", c.assignmentsOf(u.ID))
-	}
-}
-
-func (c *call) groupAssignments() {
-	if g, ok := c.findGroup(c.arg(0)); ok {
-		c.listAssignments("groups('"+g.ID+"')", c.assignmentsOf(g.ID))
-	}
-}
-
-func (c *call) principalAssignments() {
-	if p, ok := c.findPrincipal(c.arg(0)); ok {
-		c.listAssignments("servicePrincipals('"+p.id+"')", c.assignmentsOf(p.id))
+// appRoleAssignments answers with the app roles that an object was given.
+func (c *call) appRoleAssignments() {
+	if v, ok := c.subject(); ok {
+		c.listAssignments(typeOf(v).set+"('"+idOf(v)+"')", c.assignmentsOf(idOf(v)))
 	}
 }
 

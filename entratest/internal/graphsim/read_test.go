@@ -16,7 +16,8 @@ func TestFiltersFindWhatTheySay(t *testing.T) {
 	f := start(t)
 	_ = f.World.UpdateUser(directory.TenantID, directory.CleoID, func(u *directory.User) error {
 		u.DisplayName, u.Disabled = "Cleo O'Marsh", true
-		u.More = map[string]any{"assignedLicenses": []any{map[string]any{"skuId": "c7df2760-2c81-4ef7-b578-5b5392b571df"}}, "city": "Bern"}
+		u.Licenses = []directory.License{{SKU: directory.SKUs()[0].ID}}
+		u.More = map[string]any{"city": "Bern"}
 		return nil
 	})
 	const ada, ben, cleo = "Ada Quill", "Ben Ostrow", "Cleo O'Marsh"
@@ -38,15 +39,16 @@ func TestFiltersFindWhatTheySay(t *testing.T) {
 		"createdDateTime gt 2026-01-05T09:30:00Z and createdDateTime le 2026-01-05T10:00:00Z":                                    {ben},
 		"proxyAddresses/any(p:p eq 'smtp:ben@fob.example')":                                                                      {ben},
 		"proxyAddresses/any(p:startswith(p,'smtp:c'))":                                                                           {cleo},
-		"assignedLicenses/any(l:l/skuId eq c7df2760-2c81-4ef7-b578-5b5392b571df)":                                                {cleo},
+		"assignedLicenses/any(l:l/skuId eq 6fd2c87f-b296-42f0-b197-1e91e994b900)":                                                {cleo},
 		"assignedLicenses/$count eq 0":                                                                                           {ada, ben},
+		"assignedPlans/any(a:a/servicePlanId eq 57ff2da0-773e-42df-b2af-ffb7a2317929 and a/capabilityStatus eq 'Enabled')":       {cleo},
 		"(((displayName eq 'Ada Quill')))":                                                                                       {ada},
 		"not proxyAddresses/any(p:startswith(p,'smtp:c'))":                                                                       {ada, ben},
 		"not(proxyAddresses/any(p:p eq 'smtp:ben@fob.example') or accountEnabled eq false)":                                      {ada},
 		"not(endswith(mail,'ben@fob.example')) and not(startswith(displayName,'A'))":                                             {cleo},
 		"not(userType in ('Guest'))":                                                                                             {ada, ben, cleo},
 		"NOT(NOT(department eq 'Platform'))":                                                                                     {ada, ben},
-		"assignedLicenses/any(x:x/skuId eq c7df2760-2c81-4ef7-b578-5b5392b571df) and city ne null or displayName eq 'Ada Quill'": {ada, cleo},
+		"assignedLicenses/any(x:x/skuId eq 6fd2c87f-b296-42f0-b197-1e91e994b900) and city ne null or displayName eq 'Ada Quill'": {ada, cleo},
 		"not(assignedLicenses/$count eq 0)":                                                                                      {cleo},
 		"businessPhones/any(p:startswith(p,'+41') and not(p eq '+41 44 555 01 02'))":                                             {ada},
 	} {

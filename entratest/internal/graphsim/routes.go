@@ -23,6 +23,8 @@ type route struct {
 	// right says whether the signed-in user may do it; nil if every member of
 	// the tenant may. Apps have all rights that their permissions name.
 	right func(*call) bool
+	// relation is what serve follows, of those that are relations.
+	relation string
 	// person is set for paths that begin with a user.
 	person bool
 	face   workload
@@ -53,18 +55,23 @@ func routes() []route {
 		{method: "GET", pattern: "/{person}", serve: (*call).user},
 		{method: "PATCH", pattern: "/{person}", serve: (*call).updateUser, right: orSelf(administrator(userAdministrator))},
 		{method: "DELETE", pattern: "/users/{id}", serve: (*call).deleteUser, right: administrator(userAdministrator)},
-		{method: "GET", pattern: "/{person}/memberOf/{cast}", serve: (*call).memberOf, needs: "GET /users/{id}/memberof"},
-		{method: "GET", pattern: "/{person}/transitiveMemberOf/{cast}", serve: (*call).transitiveMemberOf, needs: "GET /users/{id}/transitivememberof"},
-		{method: "GET", pattern: "/{person}/memberOf/$count", serve: (*call).memberOf, needs: "GET /users/{id}/memberof"},
-		{method: "GET", pattern: "/{person}/transitiveMemberOf/$count", serve: (*call).transitiveMemberOf, needs: "GET /users/{id}/transitivememberof"},
+		{method: "GET", pattern: "/{person}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
+		{method: "GET", pattern: "/{person}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
+		{method: "GET", pattern: "/{person}/memberOf/$count", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
+		{method: "GET", pattern: "/{person}/transitiveMemberOf/$count", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
 		{method: "GET", pattern: "/{person}/manager", serve: (*call).manager},
 		{method: "PUT", pattern: "/{person}/manager/$ref", serve: (*call).setManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
 		{method: "DELETE", pattern: "/{person}/manager/$ref", serve: (*call).removeManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
-		{method: "GET", pattern: "/{person}/directReports", serve: (*call).directReports},
+		{method: "GET", pattern: "/{person}/directReports/{cast}", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
+		{method: "GET", pattern: "/{person}/directReports/$count", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
+		{method: "GET", pattern: "/{person}/ownedDevices/{cast}", serve: (*call).relation, relation: "ownedDevices", needs: "GET /users/{id}/devices"},
+		{method: "GET", pattern: "/{person}/registeredDevices/{cast}", serve: (*call).relation, relation: "registeredDevices", needs: "GET /users/{id}/devices"},
+		{method: "GET", pattern: "/{person}/licenseDetails", serve: (*call).licenseDetails},
+		{method: "POST", pattern: "/{person}/assignLicense", serve: (*call).assignLicense, right: administrator(licenseAdministrator, userAdministrator)},
 		{method: "POST", pattern: "/{person}/getMemberGroups", serve: (*call).getMemberGroups},
 		{method: "POST", pattern: "/{person}/checkMemberGroups", serve: (*call).checkMemberGroups},
 		{method: "POST", pattern: "/{person}/revokeSignInSessions", serve: (*call).revokeSignInSessions, right: orSelf(administrator(userAdministrator))},
-		{method: "GET", pattern: "/{person}/appRoleAssignments", serve: (*call).userAssignments},
+		{method: "GET", pattern: "/{person}/appRoleAssignments", serve: (*call).appRoleAssignments},
 		{method: "POST", pattern: "/{person}/appRoleAssignments", serve: (*call).assignToUser, right: administrator(applicationAdministrator, cloudApplicationAdministrator)},
 		{method: "GET", pattern: "/{person}/oauth2PermissionGrants", serve: (*call).userGrants},
 
@@ -75,21 +82,21 @@ func routes() []route {
 		{method: "GET", pattern: "/groups/{id}", serve: (*call).group},
 		{method: "PATCH", pattern: "/groups/{id}", serve: (*call).updateGroup, right: groupKeeper},
 		{method: "DELETE", pattern: "/groups/{id}", serve: (*call).deleteGroup, right: groupKeeper},
-		{method: "GET", pattern: "/groups/{id}/members/{cast}", serve: (*call).members, needs: "GET /groups/{id}/members"},
-		{method: "GET", pattern: "/groups/{id}/members/$count", serve: (*call).members, needs: "GET /groups/{id}/members"},
+		{method: "GET", pattern: "/groups/{id}/members/{cast}", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
+		{method: "GET", pattern: "/groups/{id}/members/$count", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
 		{method: "GET", pattern: "/groups/{id}/members/$ref", serve: (*call).memberRefs, needs: "GET /groups/{id}/members"},
 		{method: "POST", pattern: "/groups/{id}/members/$ref", serve: (*call).addMember, needs: "POST /groups/{id}/members", right: groupKeeper},
 		{method: "DELETE", pattern: "/groups/{id}/members/{id}/$ref", serve: (*call).removeMember, needs: "DELETE /groups/{id}/members", right: groupKeeper},
-		{method: "GET", pattern: "/groups/{id}/transitiveMembers/{cast}", serve: (*call).transitiveMembers, needs: "GET /groups/{id}/transitivemembers"},
-		{method: "GET", pattern: "/groups/{id}/transitiveMembers/$count", serve: (*call).transitiveMembers, needs: "GET /groups/{id}/transitivemembers"},
-		{method: "GET", pattern: "/groups/{id}/memberOf/{cast}", serve: (*call).groupMemberOf, needs: "GET /groups/{id}/memberof"},
-		{method: "GET", pattern: "/groups/{id}/transitiveMemberOf/{cast}", serve: (*call).groupTransitiveMemberOf, needs: "GET /groups/{id}/transitivememberof"},
-		{method: "GET", pattern: "/groups/{id}/owners/{cast}", serve: (*call).owners, needs: "GET /groups/{id}/owners"},
+		{method: "GET", pattern: "/groups/{id}/transitiveMembers/{cast}", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
+		{method: "GET", pattern: "/groups/{id}/transitiveMembers/$count", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
+		{method: "GET", pattern: "/groups/{id}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /groups/{id}/memberof"},
+		{method: "GET", pattern: "/groups/{id}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /groups/{id}/transitivememberof"},
+		{method: "GET", pattern: "/groups/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /groups/{id}/owners"},
 		{method: "POST", pattern: "/groups/{id}/owners/$ref", serve: (*call).addOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
 		{method: "DELETE", pattern: "/groups/{id}/owners/{id}/$ref", serve: (*call).removeOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
-		{method: "POST", pattern: "/groups/{id}/getMemberGroups", serve: (*call).groupGetMemberGroups},
-		{method: "POST", pattern: "/groups/{id}/checkMemberGroups", serve: (*call).groupCheckMemberGroups, needs: "POST /groups/{id}/getmembergroups"},
-		{method: "GET", pattern: "/groups/{id}/appRoleAssignments", serve: (*call).groupAssignments},
+		{method: "POST", pattern: "/groups/{id}/getMemberGroups", serve: (*call).getMemberGroups},
+		{method: "POST", pattern: "/groups/{id}/checkMemberGroups", serve: (*call).checkMemberGroups, needs: "POST /groups/{id}/getmembergroups"},
+		{method: "GET", pattern: "/groups/{id}/appRoleAssignments", serve: (*call).appRoleAssignments},
 
 		{method: "GET", pattern: "/applications", serve: (*call).applications},
 		{method: "GET", pattern: "/applications/$count", serve: (*call).applications, needs: "GET /applications"},
@@ -102,7 +109,7 @@ func routes() []route {
 		// An app may always roll its own keys.
 		{method: "POST", pattern: "/applications/{id}/addKey", serve: (*call).addKey, needs: open},
 		{method: "POST", pattern: "/applications/{id}/removeKey", serve: (*call).removeKey, needs: open},
-		{method: "GET", pattern: "/applications/{id}/owners", serve: (*call).applicationOwners},
+		{method: "GET", pattern: "/applications/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /applications/{id}/owners"},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).federatedCredentials},
 		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).federatedCredential, needs: "GET /applications/{id}/federatedidentitycredentials"},
@@ -115,7 +122,7 @@ func routes() []route {
 		{method: "GET", pattern: "/servicePrincipals/{id}", serve: (*call).principal},
 		{method: "PATCH", pattern: "/servicePrincipals/{id}", serve: (*call).updatePrincipal, right: appAdministrator},
 		{method: "DELETE", pattern: "/servicePrincipals/{id}", serve: (*call).deletePrincipal, needs: "PATCH /serviceprincipals/{id}", right: appAdministrator},
-		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).principalAssignments},
+		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).appRoleAssignments},
 		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).assignRole, right: administrator(privilegedRoleAdministrator)},
 		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignments/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
 		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignedTo},
@@ -140,6 +147,21 @@ func routes() []route {
 		{method: "GET", pattern: "/directoryRoleTemplates", serve: (*call).roleTemplates},
 		{method: "POST", pattern: "/directoryObjects/getByIds", serve: (*call).getByIDs},
 		{method: "GET", pattern: "/directoryObjects/{id}", serve: (*call).directoryObject},
+
+		{method: "GET", pattern: "/devices", serve: (*call).devices},
+		{method: "GET", pattern: "/devices/$count", serve: (*call).devices, needs: "GET /devices"},
+		{method: "GET", pattern: "/devices/{id}", serve: (*call).device, needs: "GET /devices"},
+		{method: "PATCH", pattern: "/devices/{id}", serve: (*call).updateDevice, right: administrator(cloudDeviceAdministrator)},
+		{method: "DELETE", pattern: "/devices/{id}", serve: (*call).deleteDevice, needs: "PATCH /devices/{id}", right: administrator(cloudDeviceAdministrator)},
+		{method: "GET", pattern: "/devices/{id}/registeredOwners/{cast}", serve: (*call).relation, relation: "registeredOwners", needs: "GET /devices"},
+		{method: "GET", pattern: "/devices/{id}/registeredUsers/{cast}", serve: (*call).relation, relation: "registeredUsers", needs: "GET /devices"},
+		{method: "GET", pattern: "/devices/{id}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /devices"},
+		{method: "GET", pattern: "/devices/{id}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /devices"},
+		{method: "POST", pattern: "/devices/{id}/getMemberGroups", serve: (*call).getMemberGroups, needs: "GET /devices"},
+		{method: "POST", pattern: "/devices/{id}/checkMemberGroups", serve: (*call).checkMemberGroups, needs: "GET /devices"},
+
+		{method: "GET", pattern: "/subscribedSkus", serve: (*call).subscribedSkus},
+		{method: "GET", pattern: "/subscribedSkus/{id}", serve: (*call).subscribedSku, needs: "GET /subscribedskus"},
 
 		// What kind of object it is decides about the permission.
 		{method: "GET", pattern: "/directory/deletedItems/{cast}", serve: (*call).deletedItems, needs: open},
@@ -267,6 +289,17 @@ func grow(all []route) *node {
 		}
 	}
 	return root
+}
+
+// endpoint returns the endpoint of a pattern, nil if there is none.
+func endpoint(method string, pattern ...string) *route {
+	at := routeTree()
+	for _, segment := range pattern {
+		if at = at.next[strings.ToLower(segment)]; at == nil {
+			return nil
+		}
+	}
+	return at.methods[method]
 }
 
 // route finds the endpoint of a path below the version and serves the call.

@@ -40,7 +40,7 @@ var (
 		value: func(v any, name string) (any, bool) { return v.(directoryRole).templateValue(name) }}
 	// objectType stands for the collections that hold several types: a property
 	// of any of them may be selected.
-	objectType = &entityType{name: "directoryObject", set: "directoryObjects", bases: []string{"user", "group", "directoryRole", "application", "servicePrincipal"}, strict: true,
+	objectType = &entityType{name: "directoryObject", set: "directoryObjects", bases: []string{"user", "group", "directoryRole", "application", "servicePrincipal", "device"}, strict: true,
 		value: func(v any, name string) (any, bool) {
 			t := typeOf(v)
 			if value, exists := t.get(v, name); exists {
@@ -63,6 +63,8 @@ func typeOf(v any) *entityType {
 		return principalType
 	case *directory.App:
 		return applicationType
+	case *directory.Device:
+		return deviceType
 	case *message:
 		return messageType
 	case *attachment:
@@ -77,6 +79,8 @@ func idOf(v any) string {
 	case *directory.User:
 		return v.ID
 	case *directory.Group:
+		return v.ID
+	case *directory.Device:
 		return v.ID
 	}
 	id, _ := typeOf(v).value(v, "id")
@@ -129,6 +133,8 @@ func userValue(u *directory.User, name string) (any, bool) {
 			return []string{}, true
 		}
 		return []string{"SMTP:" + u.Mail}, true
+	case "assignedLicenses", "assignedPlans", "licenseAssignmentStates", "provisionedPlans":
+		return licenseValue(u, name), true
 	case "identities":
 		_, domain, _ := strings.Cut(u.UPN, "@")
 		return []object{{{"signInType", "userPrincipalName"}, {"issuer", domain}, {"issuerAssignedId", u.UPN}}}, true
@@ -279,6 +285,10 @@ const (
 	applicationAdministrator      = "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3"
 	cloudApplicationAdministrator = "158c047a-c907-4556-b7ef-446551a6b5f7"
 	privilegedRoleAdministrator   = "e8611ab8-c189-46e8-94e1-60213ab1f814"
+	licenseAdministrator          = "4d6ac14f-3453-41d0-bef9-a3e0c569773a"
+	cloudDeviceAdministrator      = "7698a772-787b-4ac8-901f-60d6b08affd2"
+	reportsReader                 = "4a5d8f65-41da-4de4-8968-e035b65339cf"
+	securityReader                = "5d6b6bb7-de71-4623-b4af-96380a352509"
 )
 
 var roleNames = map[string]string{
@@ -288,6 +298,10 @@ var roleNames = map[string]string{
 	applicationAdministrator:               "Application Administrator",
 	cloudApplicationAdministrator:          "Cloud Application Administrator",
 	privilegedRoleAdministrator:            "Privileged Role Administrator",
+	licenseAdministrator:                   "License Administrator",
+	cloudDeviceAdministrator:               "Cloud Device Administrator",
+	reportsReader:                          "Reports Reader",
+	securityReader:                         "Security Reader",
 	"88d8e3e3-8f55-4a1e-953a-9b9898b8876b": "Directory Readers",
 }
 

@@ -316,36 +316,6 @@ func (c *call) reportsOf(id string) []any {
 	return reports
 }
 
-func (c *call) directReports() {
-	q, ok := c.query(objectType, collection&^filterable)
-	if !ok {
-		return
-	}
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.objects(q, c.reportsOf(u.ID))
-	}
-}
-
-func (c *call) memberOf() {
-	q, ok := c.relationQuery()
-	if !ok {
-		return
-	}
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.objects(q, append(c.groupsWith(u.ID), c.rolesOf(u)...))
-	}
-}
-
-func (c *call) transitiveMemberOf() {
-	q, ok := c.relationQuery()
-	if !ok {
-		return
-	}
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.objects(q, append(all(c.World.GroupsOf(c.tenant(), u.ID)), c.rolesOf(u)...))
-	}
-}
-
 // groupsWith are the groups that an object is directly in.
 func (c *call) groupsWith(id string) []any {
 	var of []any
@@ -365,20 +335,8 @@ func (c *call) rolesOf(u *directory.User) []any {
 	return of
 }
 
+// getMemberGroups answers with the ids of all groups that an object is in.
 func (c *call) getMemberGroups() {
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.memberGroups(u.ID)
-	}
-}
-
-func (c *call) checkMemberGroups() {
-	if u, ok := c.findUser(c.arg(0)); ok {
-		c.checkGroups(u.ID)
-	}
-}
-
-// memberGroups answers with the ids of all groups that an object is in.
-func (c *call) memberGroups(id string) {
 	given, ok := c.action("getMemberGroups", true, "securityEnabledOnly Edm.Boolean")
 	if !ok {
 		return
@@ -388,8 +346,12 @@ func (c *call) memberGroups(id string) {
 		c.invalid(errors.New("A value is required for parameter 'securityEnabledOnly'."))
 		return
 	}
+	v, ok := c.subject()
+	if !ok {
+		return
+	}
 	ids := []string{}
-	for _, g := range c.World.GroupsOf(c.tenant(), id) {
+	for _, g := range c.World.GroupsOf(c.tenant(), idOf(v)) {
 		if security, _ := groupValue(g, "securityEnabled"); !securityOnly || security == true {
 			ids = append(ids, g.ID)
 		}
@@ -402,8 +364,8 @@ func (c *call) memberGroups(id string) {
 	c.entity("Collection(Edm.String)", object{{"value", ids}})
 }
 
-// checkGroups answers with those of some groups that an object is in.
-func (c *call) checkGroups(id string) {
+// checkMemberGroups answers with those of some groups that an object is in.
+func (c *call) checkMemberGroups() {
 	given, ok := c.action("checkMemberGroups", true, "groupIds Collection(Edm.String)")
 	if !ok {
 		return
@@ -413,8 +375,12 @@ func (c *call) checkGroups(id string) {
 		c.invalid(errors.New("The parameter 'groupIds' must have 1 to 20 ids."))
 		return
 	}
+	v, ok := c.subject()
+	if !ok {
+		return
+	}
 	in := []string{}
-	for _, g := range c.World.GroupsOf(c.tenant(), id) {
+	for _, g := range c.World.GroupsOf(c.tenant(), idOf(v)) {
 		if contains(asked, g.ID) {
 			in = append(in, g.ID)
 		}
