@@ -268,6 +268,12 @@ func TestRefusals(t *testing.T) {
 		{"a code of a native app from a page", 9002326, bad, func(v *service) answer {
 			return v.postForm(tokenPath, fields(redemption(v.codeFor(nil))...), "Origin", "https://page.example")
 		}},
+		{"a secret from a page", 9002326, bad, func(v *service) answer {
+			return v.postForm(tokenPath, fields("grant_type", "client_credentials", "client_id", daemon, "client_secret", "daemon-secret-value-1", "scope", graphAll), "Origin", "https://page.example")
+		}},
+		{"a password from a page, even that of a single-page app", 9002326, bad, func(v *service) answer {
+			return v.postForm(tokenPath, fields("grant_type", "password", "client_id", directory.SPAAppID, "username", "ben@fob.example", "password", "ben-password-1", "scope", "User.Read"), "Origin", "http://localhost")
+		}},
 
 		// Refresh tokens.
 		{"a refresh token of a native app from a page", 9002326, bad, func(v *service) answer {

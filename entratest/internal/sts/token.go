@@ -32,8 +32,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, at authority, v1 
 	if refused == nil {
 		i, refused = q.grant()
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && q.client != nil && len(q.client.SPARedirects) > 0 {
-		w.Header().Set("Access-Control-Allow-Origin", origin)
+	if origin := r.Header.Get("Origin"); origin != "" && (q.client != nil && len(q.client.SPARedirects) > 0 || refused != nil && refused.Code == notForPages) {
+		w.Header().Set("Access-Control-Allow-Origin", origin) // a page may read why it is refused
 		w.Header().Set("Vary", "Origin")
 	}
 	if refused != nil {
@@ -188,7 +188,16 @@ func (s *Server) usable(app *directory.App, tenant string) *refusal {
 	return nil
 }
 
-func (q *tokenRequest) grant() (issuance, *refusal) { return grants[q.grantType](q) }
+func (q *tokenRequest) grant() (issuance, *refusal) {
+	switch q.grantType {
+	case "authorization_code", "refresh_token": // these know whether they belong to a page
+	default:
+		if refused := q.checkOrigin(false); refused != nil {
+			return issuance{}, refused
+		}
+	}
+	return grants[q.grantType](q)
+}
 
 // hasCredential says whether the client sent anything to prove who it is.
 func (q *tokenRequest) hasCredential() bool {

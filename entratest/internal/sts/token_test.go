@@ -351,6 +351,16 @@ func TestSinglePageApps(t *testing.T) {
 	}
 	v.postForm(tokenPath, form).refusedWith(9002327, "invalid_request", http.StatusBadRequest)
 
+	denied := v.postForm(tokenPath, fields(redemption(v.codeFor(nil))...), "Origin", "https://page.example")
+	denied.refusedWith(9002326, "invalid_request", http.StatusBadRequest)
+	if got := denied.header.Get("Access-Control-Allow-Origin"); got != "https://page.example" {
+		t.Errorf("a page that is no single-page app may not read why it is refused: %q", got)
+	}
+	wrong := v.postForm(tokenPath, fields("grant_type", "refresh_token", "client_id", directory.CLIAppID, "refresh_token", "rubbish"), "Origin", "https://page.example")
+	if got := wrong.header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("a page may read %s", wrong.raw)
+	}
+
 	r, err := http.NewRequest(http.MethodOptions, v.BaseURL+tokenPath, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -110,15 +110,18 @@ func (q *tokenRequest) redeemer(code authCode) (string, *refusal) {
 	return q.asConfidential()
 }
 
+// notForPages refuses a web page where the app is none.
+const notForPages = 9002326
+
 // checkOrigin keeps pages and programs apart: the tokens of a single-page app are
 // redeemed by its page, where the browser adds an Origin, and no others are.
 func (q *tokenRequest) checkOrigin(spa bool) *refusal {
 	origin := q.r.Header.Get("Origin")
 	switch {
 	case spa && origin == "":
-		return no(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests. Request origin: ''.").as("invalid_request")
+		return no(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests.").as("invalid_request")
 	case !spa && origin != "":
-		return no(9002326, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%.200s'.", origin).as("invalid_request")
+		return no(notForPages, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%.200s'.", origin).as("invalid_request")
 	}
 	return nil
 }
