@@ -252,6 +252,11 @@ func (c *call) directoryObject() {
 	c.entity("directoryObjects/$entity", c.typed(v, q.selected))
 }
 
+// directoryTypes are what getByIds can be narrowed to. Azure CLI asks for
+// partner references, which nobody has here.
+var directoryTypes = []string{"administrativeUnit", "application", "appRoleAssignment", "contract", "device", "directoryObject", "directoryObjectPartnerReference",
+	"directoryRole", "directoryRoleTemplate", "group", "groupSettingTemplate", "organization", "orgContact", "servicePrincipal", "user"}
+
 func (c *call) getByIDs() {
 	given, ok := c.action("getByIds", true, "ids Collection(Edm.String)", "types Collection(Edm.String)")
 	if !ok {
@@ -264,7 +269,7 @@ func (c *call) getByIDs() {
 		return
 	}
 	for i, name := range types {
-		if !contains([]string{"user", "group", "application", "servicePrincipal", "device", "directoryObject"}, name) {
+		if !contains(directoryTypes, name) {
 			c.invalid(fmt.Errorf("Invalid value specified for parameter 'types': '%s'.", name))
 			return
 		}

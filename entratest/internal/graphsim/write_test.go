@@ -215,6 +215,11 @@ func TestGroupsOfAnObjectAreTold(t *testing.T) {
 	if names(a) != "Ada Quill" || a.body["value"].([]any)[0].(map[string]any)["@odata.type"] != "#microsoft.graph.user" {
 		t.Errorf("getByIds: %s", a.text)
 	}
+	a = f.write("POST", "/v1.0/directoryObjects/getByIds", writer, `{"ids":["`+directory.AdaID+`","`+directory.ReadersGroupID+`"],"types":["group","servicePrincipal","directoryObjectPartnerReference"]}`)
+	if names(a) != "Readers" {
+		t.Errorf("getByIds with the types of Azure CLI: %s", a.text)
+	}
+	f.write("POST", "/v1.0/directoryObjects/getByIds", writer, `{"ids":["`+directory.AdaID+`"],"types":["person"]}`).want(t, "what is no directory object", 400, "Request_BadRequest")
 	ids := strings.Repeat(`"`+directory.AdaID+`",`, 1001)
 	f.write("POST", "/v1.0/directoryObjects/getByIds", writer, `{"ids":[`+strings.TrimSuffix(ids, ",")+`]}`).want(t, "1001 ids", 400, "Request_BadRequest")
 }
