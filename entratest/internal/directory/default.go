@@ -120,10 +120,15 @@ func firstParty() []*App {
 		return m
 	}
 
+	mayRead := append([]string{"User.Read", "User.ReadBasic.All", "User.Read.All", "Group.Read.All", "Directory.Read.All"}, oidcScopes...)
 	graph := &App{ClientID: GraphAppID, Name: "Microsoft Graph", IdentifierURIs: []string{"https://graph.microsoft.com"}, TokenVersion: 1,
-		PreAuthorized:  preauthorise(append([]string{"User.Read", "User.ReadBasic.All", "User.Read.All", "Group.Read.All", "Directory.Read.All"}, oidcScopes...)...),
+		PreAuthorized:  preauthorise(mayRead...),
 		OptionalClaims: []string{"idtyp"}}
 	graph.Scopes, graph.AppRoles = graphPermissions()
+	for _, c := range []string{AzureCLIAppID, AzurePowerShellAppID} { // with these an administrator administers
+		graph.PreAuthorized[c] = append([]string{"Application.ReadWrite.All", "AppRoleAssignment.ReadWrite.All", "AuditLog.Read.All",
+			"DelegatedPermissionGrant.ReadWrite.All", "Directory.AccessAsUser.All", "Group.ReadWrite.All", "User.ReadWrite.All"}, mayRead...)
+	}
 	apps := []*App{graph}
 
 	for _, r := range []struct {
