@@ -31,9 +31,9 @@ type Client struct {
 	// https://graph.microsoft.com/v1.0.
 	Base string
 	// ResourceManager is what addresses without a host that are for Azure
-	// Resource Manager are relative to: those below /subscriptions/ and
-	// /providers/, and those with an api-version. Empty means the one of the
-	// cloud that Base is in.
+	// Resource Manager are relative to: those below /subscriptions/, /providers,
+	// /tenants and /metadata/endpoints, and those with an api-version. Empty
+	// means the one of the cloud that Base is in.
 	ResourceManager string
 	// HTTP sends the requests; only its Transport is used. Nil means a
 	// transport of this package's own with bounded headers and the proxy of
@@ -137,7 +137,12 @@ func isVersion(s string) bool { return s == "v1.0" || s == "beta" }
 // with "/v1.0/subscriptions/...".
 func isResourceManagers(address string) bool {
 	path, query, _ := strings.Cut(strings.ToLower(address), "?")
-	return strings.HasPrefix(path, "/subscriptions/") || strings.HasPrefix(path, "/providers/") ||
+	if first, _, _ := strings.Cut(path[1:], "/"); isVersion(first) {
+		return false
+	}
+	path += "/"
+	return strings.HasPrefix(path, "/subscriptions/") && path != "/subscriptions/" ||
+		strings.HasPrefix(path, "/providers/") || strings.HasPrefix(path, "/tenants/") || strings.HasPrefix(path, "/metadata/endpoints/") ||
 		strings.HasPrefix(query, "api-version=") || strings.Contains(query, "&api-version=")
 }
 

@@ -52,7 +52,7 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 	if err != nil && !(r.dryRun && errors.Is(err, fob.ErrInteraction)) {
 		return nil, err
 	}
-	target, scope, err := inv.target(s, given)
+	target, scope, err := inv.target(s, given, r.query)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,8 @@ func (inv *invocation) onWait(w graph.Wait) {
 }
 
 // target finds the address that was meant, and the scope of a token for it.
-func (inv *invocation) target(s *settings, given string) (*url.URL, string, error) {
+// query is what --query adds.
+func (inv *invocation) target(s *settings, given string, query []string) (*url.URL, string, error) {
 	arm := s.cloud.ARM
 	if s.emulator != nil {
 		arm = s.emulator.ARM
@@ -192,7 +193,7 @@ func (inv *invocation) target(s *settings, given string) (*url.URL, string, erro
 	if !strings.Contains(given, "://") {
 		path := "/" + strings.TrimLeft(given, "/")
 		switch {
-		case hasSegment(path, "/subscriptions") || hasSegment(path, "/providers") || hasSegment(path, "/tenants"):
+		case isARM(path, query):
 			full, scope = arm+path, armScope
 		case hasSegment(path, "/v1.0") || hasSegment(path, "/beta"):
 			full, scope = s.graph.text+path, graphScope
@@ -214,7 +215,7 @@ func (inv *invocation) target(s *settings, given string) (*url.URL, string, erro
 		return u, scope, nil
 	}
 	switch {
-	case sameOrigin(full, s.graph.text) && s.emulator != nil && sameOrigin(arm, s.graph.text) && (hasSegment(u.Path, "/subscriptions") || hasSegment(u.Path, "/providers")):
+	case sameOrigin(full, s.graph.text) && s.emulator != nil && sameOrigin(arm, s.graph.text) && isARM(u.RequestURI(), query):
 		return u, armScope, nil // the emulator is both at one address
 	case sameOrigin(full, s.graph.text):
 		return u, graphScope, nil
@@ -241,6 +242,21 @@ func (inv *invocation) target(s *settings, given string) (*url.URL, string, erro
 		p.try = "fob get " + inv.quote(u.RequestURI())
 	}
 	return nil, "", p
+}
+
+// isARM tells a path of Azure Resource Manager, with the options that --query
+// adds, from those of Microsoft Graph: by what Graph does not have. Graph's own
+// subscriptions are reached with /v1.0/subscriptions.
+func isARM(path string, query []string) bool {
+	path = strings.ToLower(path)
+	if hasSegment(path, "/v1.0") || hasSegment(path, "/beta") {
+		return false
+	}
+	_, options, _ := strings.Cut(path, "?")
+	return hasSegment(path, "/subscriptions") || hasSegment(path, "/providers") || hasSegment(path, "/tenants") || hasSegment(path, "/metadata/endpoints") ||
+		slices.ContainsFunc(slices.Concat(strings.Split(options, "&"), query), func(option string) bool {
+			return strings.HasPrefix(strings.ToLower(option), "api-version=")
+		})
 }
 
 func hasSegment(path, segment string) bool {

@@ -125,6 +125,12 @@ func TestTargets(t *testing.T) {
 		{"/beta/me", "https://graph.microsoft.com/beta/me", "https://graph.microsoft.com/.default"},
 		{"/v1.0/users?$top=1", "https://graph.microsoft.com/v1.0/users?$top=1", "https://graph.microsoft.com/.default"},
 		{"/subscriptions?api-version=2022-12-01", "https://management.azure.com/subscriptions?api-version=2022-12-01", "https://management.azure.com/.default"},
+		{"/metadata/endpoints?api-version=2022-09-01", "https://management.azure.com/metadata/endpoints?api-version=2022-09-01", "https://management.azure.com/.default"},
+		{"/Tenants", "https://management.azure.com/Tenants", "https://management.azure.com/.default"},
+		{"/resources?$top=1&api-version=2021-04-01", "https://management.azure.com/resources?$top=1&api-version=2021-04-01", "https://management.azure.com/.default"},
+		{"/v1.0/subscriptions?api-version=1", "https://graph.microsoft.com/v1.0/subscriptions?api-version=1", "https://graph.microsoft.com/.default"},
+		{"/$metadata", "https://graph.microsoft.com/v1.0/$metadata", "https://graph.microsoft.com/.default"},
+		{"/metadata", "https://graph.microsoft.com/v1.0/metadata", "https://graph.microsoft.com/.default"},
 		{"https://management.azure.com/tenants?api-version=1", "https://management.azure.com/tenants?api-version=1", "https://management.azure.com/.default"},
 		{"https://myvault.vault.azure.net/secrets?api-version=7.4", "https://myvault.vault.azure.net/secrets?api-version=7.4", "https://vault.azure.net/.default"},
 		{"https://contoso.sharepoint.com/_api/web", "https://contoso.sharepoint.com/_api/web", "https://contoso.sharepoint.com/.default"},
@@ -136,7 +142,7 @@ func TestTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, scope, err := new(invocation).target(s, test.given)
+		u, scope, err := new(invocation).target(s, test.given, nil)
 		if err != nil || u.String() != test.address || scope != test.scope {
 			t.Errorf("%s is %v with %s, %v", test.given, u, scope, err)
 		}
@@ -147,7 +153,7 @@ func TestTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if u, _, err := new(invocation).target(s, given); err == nil {
+		if u, _, err := new(invocation).target(s, given, nil); err == nil {
 			t.Errorf("a token would go to %v", u)
 		}
 	}
