@@ -338,7 +338,15 @@ func (b *batch) send(ctx context.Context, home *url.URL, open []int) error {
 	how := call{home: home, safe: safe, answers: []int{http.StatusFailedDependency}}
 	var answer batchAnswer
 	if _, err := b.c.fetch(ctx, http.MethodPost, how, body, &answer); err != nil {
+		for _, i := range open {
+			if r := &b.responses[i]; r.Status == 0 {
+				r.Err = err
+			}
+		}
 		return err
+	}
+	if answer.Responses == nil {
+		return fmt.Errorf("%s gave no usable answer: there are no responses in it", how.place())
 	}
 	for _, i := range open {
 		b.responses[i] = BatchResponse{ID: b.responses[i].ID, Err: errors.New("the answer to the batch has no part for this request")}

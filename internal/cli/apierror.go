@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,11 +50,36 @@ func (e *apiError) Error() string {
 // Unwrap returns the error of package graph.
 func (e *apiError) Unwrap() error { return e.err }
 
-// refused adds to the refusal of an API which token it was about. Other errors
-// stay what they are.
+// lateError says that --timeout ended a call.
+type lateError struct {
+	call  *call
+	after time.Duration
+}
+
+func (e *lateError) Error() string {
+	c := e.call
+	text := fmt.Sprintf("%s %s: ", c.method, clip(oneLine(c.target.Host+c.target.Path), 120))
+	switch {
+	case c.all:
+		return text + "the list was not complete after " + e.after.String()
+	case c.method == http.MethodPost || c.method == http.MethodPatch:
+		return text + "no whole answer within " + e.after.String() + "; it may have been carried out all the same: look before you repeat it"
+	}
+	return text + "no whole answer within " + e.after.String()
+}
+
+// Unwrap returns what such an error is everywhere else.
+func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
+
+// refused adds to the refusal of an API which token it was about, and says of
+// a call that took too long what that means. Other errors stay what they are.
 func (c *call) refused(err error) error {
 	var e *graph.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, context.DeadlineExceeded):
+		return &lateError{c, c.inv.flags.timeout}
+	default:
 		return err
 	}
 	return &apiError{status: e.Status, host: e.Host, request: e.Method + " " + clip(or(e.Path, e.Host), 120), method: e.Method, path: e.Path,

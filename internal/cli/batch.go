@@ -53,7 +53,7 @@ func (inv *invocation) batchCommand() *cobra.Command {
 		if parallel < 1 || parallel > 50 {
 			return &problem{status: StatusUsage, text: "--parallel wants a number from 1 to 50"}
 		}
-		c, err := inv.call(cmd.Context(), "/", r)
+		c, err := inv.call(cmd.Context(), "/$batch", r)
 		if err != nil {
 			return err
 		}
@@ -176,6 +176,11 @@ func (c *call) batch(ctx context.Context, requests []graph.BatchRequest) error {
 	if slices.ContainsFunc(requests, func(r graph.BatchRequest) bool { return len(r.DependsOn) > 0 }) {
 		window = max(1, len(requests)) // what depends on what is known to the whole only
 	}
+	ctx, cancel, err := c.withGivenTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	var failed []error
 	for some := range slices.Chunk(requests, window) {
 		answers, err := c.client.Batch(ctx, some)

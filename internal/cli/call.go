@@ -83,7 +83,7 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 		c.client.Base = s.graph.text + "/beta"
 	}
 	if inv.flags.set("timeout") {
-		// For lists and exports: no one wait is longer, nor all waits of a page.
+		// For exports: no one wait is longer, nor all waits of a page.
 		c.client.Patience, c.client.Stall = inv.flags.timeout, inv.flags.timeout
 	}
 	return c, nil
@@ -266,6 +266,11 @@ func hasSegment(path, segment string) bool {
 
 // run does what the flags say.
 func (c *call) run(ctx context.Context) error {
+	ctx, cancel, err := c.withGivenTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	content, err := c.content()
 	if err != nil {
 		return err
@@ -288,6 +293,15 @@ func (c *call) run(ctx context.Context) error {
 		return c.print(ctx, content, c.inv.Stdout)
 	}
 	return replaceFile(c.outputFile, func(w io.Writer) error { return c.print(ctx, content, w) })
+}
+
+// withGivenTimeout bounds a call of any number of requests, by a --timeout that
+// was given: how long a whole list takes nobody knows beforehand.
+func (c *call) withGivenTimeout(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if !c.inv.flags.set("timeout") {
+		return ctx, func() {}, nil
+	}
+	return c.inv.withTimeout(ctx)
 }
 
 // print sends the request and writes the answer to w in the form wanted.
@@ -385,13 +399,13 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	person := c.inv.terminal(w).is
 	switch {
 	case person && isJSON:
-		return indent(w, resp.Body)
+		return c.reading(indent(w, resp.Body))
 	case person && kind != "" && !strings.HasPrefix(kind, "text/"):
 		return &problem{status: StatusUsage, text: "the answer is " + quoted(kind) + ", which is not for a terminal", fix: "write it to a file with --output-file FILE"}
 	case person:
 		text, err := io.ReadAll(resp.Body)
 		if err != nil {
-			return err
+			return c.reading(err)
 		}
 		for line := range strings.Lines(string(text)) {
 			if _, err := io.WriteString(w, oneLine(line)+"\n"); err != nil {
@@ -402,7 +416,7 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	}
 	last := &lastByte{w: w}
 	if _, err := io.Copy(last, resp.Body); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return c.reading(err)
 	}
 	if (isJSON || strings.HasPrefix(kind, "text/")) && last.last != '\n' && last.last != 0 {
 		_, err = io.WriteString(w, "\n")
@@ -421,7 +435,8 @@ func (l *lastByte) Write(p []byte) (int, error) {
 	if len(p) > 0 {
 		l.last = p[len(p)-1]
 	}
-	return l.w.Write(p)
+	n, err := l.w.Write(p)
+	return n, writing(err)
 }
 
 // indent prints JSON for a person, token by token, however long it is.
@@ -434,10 +449,10 @@ func indent(w io.Writer, r io.Reader) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("reading the answer: %w", err)
+			return err
 		}
 		if err := e.WriteToken(token); err != nil {
-			return err
+			return writing(err)
 		}
 	}
 }
@@ -472,7 +487,7 @@ func (c *call) items(ctx context.Context, content *content, w io.Writer, out sin
 	if err == nil {
 		err = atEnd(d)
 	}
-	return readingAnswer(err)
+	return c.reading(err)
 }
 
 // pages prints the items of all pages.
@@ -482,7 +497,7 @@ func (c *call) pages(ctx context.Context, out sink) error {
 		return err
 	}
 	if _, err := readItems(jsontext.NewDecoder(bytes.NewReader(first), jsontext.AllowDuplicateNames(true)), out); err != nil {
-		return readingAnswer(err)
+		return c.reading(err)
 	}
 	if next == "" {
 		return nil
@@ -534,9 +549,9 @@ func (c *call) firstPage(ctx context.Context) (page []byte, next string, err err
 			if err == nil {
 				err = atEnd(d)
 			}
-			return page, next, readingAnswer(err)
+			return page, next, c.reading(err)
 		case !errors.Is(err, fob.ErrUnavailable) || try == 3:
-			return nil, "", fmt.Errorf("reading the answer: %w", err)
+			return nil, "", c.reading(err)
 		}
 	}
 }
@@ -549,14 +564,14 @@ func atEnd(d *jsontext.Decoder) error {
 	return nil
 }
 
-// readingAnswer says that an error is about the answer, if it is not about the
+// reading says that an error is about the answer, if it is not about the
 // output.
-func readingAnswer(err error) error {
+func (c *call) reading(err error) error {
 	var own *problem
 	if err == nil || errors.Is(err, errOutput) || errors.Is(err, errEnough) || errors.As(err, &own) {
 		return err
 	}
-	return fmt.Errorf("reading the answer: %w", err)
+	return c.refused(fmt.Errorf("reading the answer: %w", err))
 }
 
 // readItems writes the members of "value" as they come, or the whole object if

@@ -28,13 +28,17 @@ func (inv *invocation) getCommand() *cobra.Command {
 	return inv.requestCommand(http.MethodGet, &cobra.Command{
 		Use: "get URL|PATH [flags]", Short: "Call Microsoft Graph, Azure or another API",
 		Long: "Calls an API with GET and a token for it, and prints the answer. A path such as\n" +
-			"/me means Microsoft Graph v1.0, /beta/me its beta version, and /subscriptions\n" +
-			"Azure Resource Manager. For a URL the token follows from the host: some 140 are\n" +
+			"/me means Microsoft Graph v1.0, /beta/me its beta version; /subscriptions,\n" +
+			"/tenants, /providers, /metadata/endpoints and what has an api-version are Azure\n" +
+			"Resource Manager's. For a URL the token follows from the host: some 140 are\n" +
 			"known; for another one say with --resource or --scope which token it takes. The\n" +
 			"token is sent to the API's own origin and nowhere else.\n\n" +
 			"--jq chooses from the answer; where items are printed (--all, or -o ndjson,\n" +
 			"table, csv) from each of them. Strings are printed as they are unless -o says\n" +
-			"json. A service that throttles or fails is asked again within --timeout.",
+			"json.\n\n" +
+			"A service that throttles or fails is asked again. --timeout bounds the whole\n" +
+			"call: with --all every page, and every wait between them. Where it is not given,\n" +
+			"one answer gets a minute, and --all goes on as long as pages come.",
 		Example: "fob get /me\n" +
 			"fob get '/users?$select=id,displayName' --all -o ndjson\n" +
 			"fob get /users --query '$orderby=displayName' --all -o table\n" +

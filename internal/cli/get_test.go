@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // api is a server that gives tokens and is an API at the same time, for what
@@ -155,6 +157,67 @@ func TestTargets(t *testing.T) {
 		}
 		if u, _, err := new(invocation).target(s, given, nil); err == nil {
 			t.Errorf("a token would go to %v", u)
+		}
+	}
+}
+
+func TestATimeoutBoundsAllPagesOfAList(t *testing.T) {
+	page := func(w http.ResponseWriter, r *http.Request, items string) {
+		fmt.Fprintf(w, `{"value":[%s],"@odata.nextLink":"https://%s/v1.0/users?p=%d"}`, items, r.Host, time.Now().UnixNano())
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"pages that never end": func(w http.ResponseWriter, r *http.Request) { page(w, r, `{"id":1}`) },
+		"a second page that hangs": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				page(w, r, `{"id":1}`)
+				return
+			}
+			<-r.Context().Done()
+		},
+		"a second page that drips": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				page(w, r, `{"id":1}`)
+				return
+			}
+			for r.Context().Err() == nil {
+				io.WriteString(w, " ")
+				w.(http.Flusher).Flush()
+				select {
+				case <-r.Context().Done():
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		},
+		"a second page that is throttled": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				page(w, r, `{"id":1}`)
+				return
+			}
+			w.Header().Set("Retry-After", "0.05")
+			w.WriteHeader(429)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			call, _ := api(t, answer)
+			began := time.Now()
+			got := call("/users", "--all", "-o", "ndjson", "--timeout", "300ms")
+			if took := time.Since(began); got.status != StatusUnavailable || took > 10*time.Second || !strings.HasPrefix(got.stdout, "{\"id\":1}\n") {
+				t.Errorf("after %s: %.500v", took, got)
+			}
+			if line := lastError(got.stderr); name != "a second page that is throttled" && !strings.HasSuffix(line, "/v1.0/users: the list was not complete after 300ms\n") {
+				t.Errorf("it says %q", line)
+			}
+		})
+	}
+}
+
+func TestATimeoutSaysOfAWriteThatItMayHaveHappened(t *testing.T) {
+	run, _ := apiWith(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() })
+	for _, args := range [][]string{{"post", "/groups", "--body", "{}"}, {"batch", "-"}} {
+		got := run(`{"url":"/groups","method":"POST"}`, append(args, "--timeout", "300ms")...)
+		if got.status != StatusUnavailable || !strings.Contains(lastError(got.stderr), "no whole answer within 300ms; it may have been carried out all the same") || strings.Contains(got.stdout, "not sent") {
+			t.Errorf("%v: %+v", args, got)
 		}
 	}
 }

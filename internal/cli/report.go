@@ -148,6 +148,7 @@ func explainLine(code int) string {
 func (inv *invocation) adviseNetwork(r *report, err error) {
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
+	var late *lateError
 	emulator := inv.settings != nil && inv.settings.emulator != nil
 	switch {
 	case errors.As(err, &verification) || errors.As(err, &authority):
@@ -157,6 +158,8 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 			r.cause = "the server is local and its certificate is its own"
 			r.fix = "for the emulator use --emulator, which trusts its authority; for another server name its authority with --ca-file"
 		}
+	case errors.As(err, &late):
+		r.fix = fmt.Sprintf("try again, or wait longer than %s with --timeout", late.after)
 	case emulator:
 		r.cause = "the emulator at " + inv.settings.emulator.URL + " does not answer; it may have ended"
 		r.fix = "start it, in another terminal"
