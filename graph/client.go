@@ -202,7 +202,7 @@ func (c *Client) send(req *http.Request, how call) (*http.Response, error) {
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && out.Header.Get("Accept-Encoding") == plain && req.Header.Get("Accept-Encoding") == "" {
 		resp.Body.Close()
-		return nil, badAnswer(how, resp, "compressed with "+shown(coding)+", which was not asked for")
+		return nil, badAnswer(how, resp, nil, "compressed with "+shown(coding)+", which was not asked for")
 	}
 	s := resp.StatusCode
 	if 200 <= s && s < 300 || s == http.StatusNotModified || slices.Contains(how.answers, s) {
@@ -300,8 +300,8 @@ func (c *Client) fetch(ctx context.Context, method string, how call, in jsontext
 	if len(body) == 0 || v == nil {
 		return resp.Header, nil
 	}
-	if err := json.Unmarshal(body, v, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, badAnswer(how, resp, "not the JSON that was expected")
+	if err := json.Unmarshal(MendJSON(body), v, jsontext.AllowDuplicateNames(true)); err != nil {
+		return nil, badAnswer(how, resp, body, "not the JSON that was expected")
 	}
 	return resp.Header, nil
 }
@@ -321,6 +321,13 @@ func (c *Client) failed(req *http.Request, how call, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	var refused *Error
+	if errors.As(err, &refused) {
+		if how.open {
+			refused.Path = ""
+		}
+		return refused // it says all of this itself
 	}
 	var lost *unreachable
 	if errors.As(err, &lost) && !isRepeatable(req.Method, how) && !lost.unsent() {

@@ -308,6 +308,50 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	}
 }
 
+func TestEveryRedirectOfEveryMethodKeepsTheTokenAtHome(t *testing.T) {
+	other := stranger(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength > 0 {
+			t.Errorf("a stranger got a %s with %d bytes", r.Method, r.ContentLength)
+		}
+		says(200, "elsewhere")(w, r)
+	})
+	for _, method := range []string{"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"} {
+		for status := 300; status <= 308; status++ {
+			for name, location := range map[string]string{"home": "/v1.0/there", "relative": "there", "stranger": other.URL + "/x", "scheme": "ftp://HOST/x", "nowhere": "", "broken": "http://[/"} {
+				requests, moved := 0, false
+				w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					requests++
+					if r.URL.Path == "/v1.0/there" {
+						moved = true
+						if r.Header.Get("Authorization") != "Bearer secret" {
+							t.Error("at home the token was lost")
+						}
+						says(200, "there")(w, r)
+						return
+					}
+					if location != "" {
+						w.Header().Set("Location", strings.ReplaceAll(location, "HOST", r.Host))
+					}
+					w.WriteHeader(status)
+				})
+				w.Patience = -1
+				_, err := do(t, w, method, "/here", "body")
+				reads := method == "GET" || method == "HEAD"
+				followed := reads && (status <= 303 && status > 300 || status >= 307)
+				switch {
+				case status == http.StatusNotModified: // an answer
+					followed = true
+				case name == "scheme" || name == "nowhere" || name == "broken":
+					followed = false
+				}
+				if (err == nil) != followed || requests > 2 || !reads && moved {
+					t.Errorf("%s, %d to %s: %v after %d requests", method, status, name, err, requests)
+				}
+			}
+		}
+	}
+}
+
 func TestAServiceOnTheNetDoesNotRedirectToThisMachine(t *testing.T) {
 	home, _ := url.Parse("https://graph.microsoft.com/v1.0/me")
 	for _, target := range []string{"https://127.0.0.1/x", "http://localhost:8080/x", "https://[::1]/"} {

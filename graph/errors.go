@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +87,7 @@ func (e *Error) Is(target error) bool {
 		case 501, 505, 507: // not implemented, no such version, no space: that stays so
 			return false
 		}
-		return e.Status == 408 || e.Status == 429 || e.Status >= 500
+		return e.Status == 408 || e.Status == 429 || 500 <= e.Status && e.Status < 600
 	case fob.ErrInteraction:
 		return e.Status == 401 && e.Claims != ""
 	case ErrExpired:
@@ -144,21 +145,28 @@ func refusalOf(status int, h http.Header, body []byte) *Error {
 // unusable says in words what an answer is that is no error of an API.
 func unusable(status int, h http.Header, body []byte) string {
 	location := h.Get("Location")
-	start := strings.ToLower(string(body[:min(len(body), 512)]))
 	switch {
 	case 300 <= status && status < 400 && location != "":
 		return "a redirect, which is followed for reads only; is the address complete?"
+	case len(body) == 0 && http.StatusText(status) == "":
+		return "a status that HTTP does not have, without a reason"
 	case len(body) == 0:
 		return strings.ToLower(http.StatusText(status)) + ", without a reason"
-	case strings.Contains(start, "<html") || strings.Contains(start, "<!doctype") || strings.Contains(h.Get("Content-Type"), "text/html"):
+	case isHTML(h, body):
 		return "an HTML page instead of an answer; is a proxy or a sign-in page in the way?"
 	}
 	return "an answer that is no error of this API"
 }
 
+// isHTML reports whether an answer is a page for people.
+func isHTML(h http.Header, body []byte) bool {
+	start := strings.ToLower(string(body[:min(len(body), 512)]))
+	return strings.Contains(start, "<html") || strings.Contains(start, "<!doctype") || strings.Contains(h.Get("Content-Type"), "text/html")
+}
+
 // badAnswer is an answer that says yes and cannot be used.
-func badAnswer(how call, resp *http.Response, why string) error {
-	if strings.Contains(resp.Header.Get("Content-Type"), "text/html") {
+func badAnswer(how call, resp *http.Response, body []byte, why string) error {
+	if isHTML(resp.Header, body) {
 		why = "an HTML page instead of JSON; is a proxy or a sign-in page in the way?"
 	}
 	return fmt.Errorf("%s gave no usable answer (HTTP %d): %s", how.place(), resp.StatusCode, why)
@@ -177,7 +185,7 @@ func (e *Error) decode(body []byte) bool {
 		return true
 	}
 	var answer map[string]any
-	err := json.Unmarshal(body, &answer, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := json.Unmarshal(bytes.TrimPrefix(body, byteOrderMark), &answer, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return false
 	}

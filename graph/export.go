@@ -197,7 +197,7 @@ func (e *exporter) read(ctx context.Context, part *part, free <-chan *page, full
 		}
 		err = w.get(ctx, link, resp, p, func(next string) {
 			// What is wrong with the link is told when the page is whole.
-			if u, err := sibling(w.home, next); err == nil {
+			if u, err := NextLink(w.home, next); err == nil {
 				ahead = w.foresee(ctx, u)
 			}
 		})
@@ -206,7 +206,7 @@ func (e *exporter) read(ctx context.Context, part *part, free <-chan *page, full
 		}
 		link = nil
 		if p.next != "" {
-			link, _ = sibling(w.home, p.next) // get has checked it
+			link, _ = NextLink(w.home, p.next) // get has checked it
 		}
 		select {
 		case full <- filled{part, p}:

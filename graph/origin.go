@@ -74,15 +74,20 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// sibling reads a link that the service at home sent, and refuses one that
-// leads to another origin.
-func sibling(home *url.URL, link string) (*url.URL, error) {
+// NextLink reads a link to the next page or to the changes that page, an
+// address, has answered with. It refuses one that leads to another origin,
+// which no token for page may see.
+func NextLink(page *url.URL, link string) (*url.URL, error) {
+	// OData allows links that are relative to the page.
+	if u, err := url.Parse(link); err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && link != "" {
+		link = page.ResolveReference(u).String()
+	}
 	u, err := parseAddress(link)
 	if err != nil {
-		return nil, fmt.Errorf("%s sent a link that is not followed: %w", home.Host, err)
+		return nil, fmt.Errorf("%s sent a link that is not followed: %w", shown(page.Host), err)
 	}
-	if originOf(u) != originOf(home) {
-		return nil, fmt.Errorf("%s sent a link to another place, %s; it is not followed, because the token would go there", home.Host, shown(originOf(u)))
+	if originOf(u) != originOf(page) {
+		return nil, fmt.Errorf("%s sent a link to another place, %s; it is not followed, because the token would go there", shown(page.Host), shown(originOf(u)))
 	}
 	return u, nil
 }
@@ -118,7 +123,8 @@ func redirects(home *url.URL) func(*http.Request, []*http.Request) error {
 		// Authorization header of the caller's own is for home.
 		next.Header.Del("Referer")
 		if originOf(next.URL) != originOf(home) {
-			// Any header of the caller's own may be a key.
+			// What the caller sends is for home, and any header may be a key.
+			next.Body, next.GetBody, next.ContentLength = nil, nil, 0
 			for name := range next.Header {
 				if !slices.Contains([]string{"Accept", "Accept-Encoding", "Range", "If-Range", "User-Agent"}, name) {
 					next.Header.Del(name)

@@ -9,6 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,6 +68,56 @@ func (p *page) parse() error {
 		}
 	}
 	return err
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// MendJSON returns an answer of a service as strict parsers want it: without a
+// byte order mark, and with U+FFFD in place of what is no character. Services
+// cut texts to a length in the middle of one. An answer that needs none of this
+// is returned as it is.
+func MendJSON(answer []byte) []byte {
+	answer = bytes.TrimPrefix(answer, byteOrderMark)
+	if !utf8.Valid(answer) {
+		answer = bytes.ToValidUTF8(answer, []byte("\ufffd"))
+	}
+	var mended []byte
+	kept := 0 // up to where answer is in mended
+	for i := 0; ; {
+		next := bytes.IndexByte(answer[i:], '\\')
+		if next < 0 || i+next+1 >= len(answer) {
+			break
+		}
+		i += next
+		switch first, second := escaped(answer[i:]), escaped(answer[min(i+6, len(answer)):]); {
+		case first < 0: // an escape of two letters
+			i += 2
+		case utf16.DecodeRune(first, second) != unicode.ReplacementChar:
+			i += 12
+		case utf16.IsSurrogate(first):
+			mended = append(append(mended, answer[kept:i]...), `\ufffd`...)
+			i += 6
+			kept = i
+		default:
+			i += 6
+		}
+	}
+	if kept == 0 {
+		return answer
+	}
+	return append(mended, answer[kept:]...)
+}
+
+// escaped reads the \uXXXX that s begins with; -1 if there is none.
+func escaped(s []byte) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(s[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 func (p *page) members() error {
@@ -210,7 +264,14 @@ func (p *page) read(from io.Reader, length int64, most int, foresee func(next st
 			}
 		}
 		if err == io.EOF {
-			return p.parse()
+			if err = p.parse(); err == nil || errors.Is(err, errTruncated) {
+				return err
+			}
+			if mended := MendJSON(p.body); !bytes.Equal(mended, p.body) {
+				p.body = mended
+				err = p.parse()
+			}
+			return err
 		}
 		if err != nil {
 			return err
@@ -281,7 +342,7 @@ func (w *walk) get(ctx context.Context, link *url.URL, resp *http.Response, p *p
 			// As good as a broken connection: not every proxy tells them apart.
 			err = &unreachable{io.ErrUnexpectedEOF}
 		case !errors.As(err, &lost) && ctx.Err() == nil:
-			return badAnswer(how, resp, err.Error())
+			return badAnswer(how, resp, p.body, err.Error())
 		}
 		if !tries.again(ctx, nil, err) {
 			return fmt.Errorf("GET %s: %w", how.place(), orEnd(ctx, err))
@@ -303,7 +364,7 @@ func (w *walk) check(p *page, link *url.URL) error {
 	if p.next == "" {
 		return nil
 	}
-	next, err := sibling(w.home, p.next)
+	next, err := NextLink(w.home, p.next)
 	if err != nil {
 		return err
 	}

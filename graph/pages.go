@@ -57,7 +57,7 @@ func (w *walk) each(ctx context.Context, link *url.URL, do func(*page) bool, fai
 		if !do(p) || p.next == "" {
 			return
 		}
-		link, _ = sibling(w.home, p.next) // get has checked it
+		link, _ = NextLink(w.home, p.next) // get has checked it
 	}
 }
 
@@ -99,7 +99,7 @@ func (c *Client) Count(ctx context.Context, address string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(string(body), "\ufeff")), 10, 64)
 	if err != nil || n < 0 {
-		return 0, badAnswer(how, resp, "not a number")
+		return 0, badAnswer(how, resp, body, "not a number")
 	}
 	return n, nil
 }
@@ -177,7 +177,7 @@ func (d *Changes) Items(ctx context.Context) iter.Seq2[jsontext.Value, error] {
 			yield(nil, fmt.Errorf("%s ended the changes without a link to the next ones; is %s a delta query?", w.home.Host, shown(w.home.Path)))
 			return
 		}
-		if _, err := sibling(w.home, d.link); err != nil {
+		if _, err := NextLink(w.home, d.link); err != nil {
 			d.link = ""
 			yield(nil, err)
 		}
@@ -191,7 +191,7 @@ func (d *Changes) restart(w *walk, failure error) *url.URL {
 	if d.resync || !errors.As(failure, &refused) || refused.Status != http.StatusGone || refused.location == "" {
 		return nil
 	}
-	link, err := sibling(w.home, refused.location)
+	link, err := NextLink(w.home, refused.location)
 	if err != nil {
 		return nil
 	}

@@ -93,7 +93,6 @@ var hostileLinks = map[string]string{
 	"punycode lookalike":   "https://xn--grph-43d.microsoft.com/v1.0/users",
 	"address as a number":  "http://2130706433/v1.0/users",
 	"encoded host":         "http://127.0.0.1%2eevil.example/v1.0/users",
-	"relative":             "/v1.0/users?page=1",
 	"no link":              "javascript:alert(1)",
 	"local file":           "file:///etc/passwd",
 }
@@ -141,14 +140,47 @@ func TestTheSameOriginMayBeSpelledDifferently(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, link := range []string{strings.ToUpper(base[:4]) + base[4:] + "/x", base + "/v1.0/users#top"} {
-		if _, err := sibling(home, link); err != nil {
+		if _, err := NextLink(home, link); err != nil {
 			t.Error(err)
 		}
 	}
 	public, _ := parseAddress("https://graph.microsoft.com/v1.0/users")
 	for _, link := range []string{"https://GRAPH.Microsoft.com/v1.0/users?x", "https://graph.microsoft.com:443/v1.0/users"} {
-		if _, err := sibling(public, link); err != nil {
+		if _, err := NextLink(public, link); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestALinkMayBeRelativeToItsPage(t *testing.T) {
+	w := serve(t, answers(says(200, `{"value":[1],"@odata.nextLink":"?page=2"}`), says(200, `{"value":[2],"@odata.nextLink":"/v1.0/users?page=3"}`),
+		func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.String() != "/v1.0/users?page=3" {
+				t.Errorf("asked for %s", r.URL)
+			}
+			says(200, `{"value":[3]}`)(w, r)
+		}))
+	if got, err := collect(t, w, "/users"); err != nil || strings.Join(got, " ") != "1 2 3" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestTextsThatWereCutWithinACharacterAreRead(t *testing.T) {
+	for body, want := range map[string]string{
+		"\ufeff" + `{"value":["a"]}`:                   `"a"`,
+		`{"value":["x\ud83d"]}`:                        `"x\ufffd"`,
+		`{"value":["\udc00\ud83d\ude00\ud83dy"]}`:      `"\ufffd\ud83d\ude00\ufffdy"`,
+		`{"value":["\\ud83d","\"\ud83d\n"]}`:           `"\\ud83d" "\"\ufffd\n"`,
+		"{\"value\":[\"x\xf0\x9f\"]}":                  "\"x\ufffd\"",
+		"\ufeff{\"value\":[\"\xff\\ud83d\xff\\u00\"]}": "",
+	} {
+		w := serve(t, says(200, body))
+		got, err := collect(t, w, "/users")
+		if text := strings.Join(got, " "); text != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %s, %v", body, text, err)
+		}
+		if mended := MendJSON([]byte(want)); string(mended) != want {
+			t.Errorf("%q became %q", want, mended)
 		}
 	}
 }
@@ -224,10 +256,10 @@ func TestAnAnswerThatIsNoCollectionIsAnError(t *testing.T) {
 		`{"nextLink":"a","@odata.nextLink":"b","value":[]}`: "two links",
 		`{"value":[1,]}`:           "broken JSON",
 		`{"value":[{"a":01}]}`:     "broken JSON",
-		"{\"value\":[\"\xff\"]}":   "broken JSON",
+		"{\"value\":[\xff]}":       "broken JSON",
 		`{"value":[]} trailing`:    "behind",
 		`{"value":[]}{"value":[]}`: "more behind",
-		`<html>sign in</html>`:     "broken JSON",
+		`<html>sign in</html>`:     "HTML page",
 		``:                         "broke before",
 		`{"value":[` + strings.Repeat("[", 20000): "broken JSON",
 	} {

@@ -163,7 +163,23 @@ func templateOf(path string) []string {
 	if key != "" {
 		whole = append(whole, key) // is never closed
 	}
-	return ofDrive(whole)
+	return ofDrive(ofMail(whole))
+}
+
+// ofMail writes a folder within another one as one of the mailbox, and the
+// messages of a folder as those of the mailbox.
+func ofMail(path []string) []string {
+	for i := slices.Index(path, "mailfolders"); i >= 0 && i+2 < len(path); {
+		switch path[i+2] {
+		case "childfolders":
+			path = slices.Delete(path, i+1, i+3)
+		case "messages":
+			return slices.Delete(path, i, i+2)
+		default:
+			return path
+		}
+	}
+	return path
 }
 
 // ofDrive writes the path of a drive, whoever's it is, as /drives/{id}, and that

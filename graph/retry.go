@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/fobauth/fob"
 )
 
 // Wait is a pause before something is tried again.
@@ -208,7 +206,7 @@ func retryAfter(h http.Header, now time.Time) (d time.Duration, named bool) {
 			if server, err := http.ParseTime(h.Get("Date")); err == nil {
 				now = server
 			}
-			d, named = date.Sub(now), true
+			d, named = min(date.Sub(now), longest), true
 		} else {
 			d, named = parseSeconds(s)
 		}
@@ -226,9 +224,11 @@ func parseSeconds(s string) (time.Duration, bool) {
 	if err != nil || f < 0 || math.IsNaN(f) {
 		return 0, false
 	}
-	// A day is longer than anybody's patience and no overflow.
-	return time.Duration(min(f, 86400) * float64(time.Second)), true
+	return time.Duration(min(f, longest.Seconds()) * float64(time.Second)), true
 }
+
+// longest is longer than anybody's patience, and no sum with it overflows.
+const longest = 24 * time.Hour
 
 // lanes are the parts of services that throttle on their own. What one request
 // is told goes for all that share its lane: requests made meanwhile count
@@ -293,7 +293,8 @@ func (l *lanes) wait(ctx context.Context, c *Client, req *http.Request) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case d > c.patience() || !c.leaves(ctx, d):
-		return fmt.Errorf("%s throttles and wants to be left alone for another %s, longer than there is time: %w", shown(u.Host), d.Round(time.Second), fob.ErrUnavailable)
+		return &Error{Method: req.Method, Host: shown(u.Host), Path: clean(u.Path), Status: http.StatusTooManyRequests, RetryAfter: d,
+			Message: fmt.Sprintf("not sent: the service throttles and wants to be left alone for another %s, longer than there is time", d.Round(time.Second))}
 	}
 	// Not all that are held back at the same moment.
 	d += time.Duration(c.random() * float64(d) / 10)

@@ -33,6 +33,9 @@ func TestRetryAfterIsReadInEveryForm(t *testing.T) {
 		{[]string{"Retry-After", "soon"}, 0, false},
 		{[]string{"Retry-After", "NaN"}, 0, false},
 		{[]string{"Retry-After", "1e300"}, 24 * time.Hour, true},
+		{[]string{"Retry-After", "1e9"}, 24 * time.Hour, true},
+		{[]string{"Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"}, 24 * time.Hour, true},
+		{[]string{"Retry-After", "-1e300"}, 0, false},
 		{[]string{"Retry-After", "5", "RateLimit-Remaining", "0", "RateLimit-Reset", "7"}, 7 * time.Second, true},
 		{[]string{"RateLimit-Remaining", "3", "RateLimit-Reset", "7"}, 0, false},
 	} {
@@ -180,7 +183,11 @@ func TestAThrottleHoldsBackOtherRequestsToTheSamePart(t *testing.T) {
 	_, err := do(t, w, "POST", "/users", "{}")
 	wantError(t, err, "429")
 	_, err = get(t, w, "/users/1")
-	wantError(t, err, "left alone for another 20s")
+	wantError(t, err, "GET", "/v1.0/users/1: not sent", "left alone for another 20s")
+	var refused *Error
+	if !errors.As(err, &refused) || refused.RetryAfter != 20*time.Second || !errors.Is(err, fob.ErrUnavailable) {
+		t.Errorf("%+v", refused)
+	}
 	w.Patience = 0
 	if _, err := get(t, w, "/groups"); err != nil || len(w.clock.waited()) != 0 {
 		t.Errorf("groups: %v after %v", err, w.clock.waited())
@@ -252,6 +259,10 @@ func TestAThrottleThatIsLongerThanAnybodysPatienceIsNotWaitedFor(t *testing.T) {
 	}
 	if requests != 1 || len(w.clock.waited()) != 0 {
 		t.Errorf("%d requests, waited %v", requests, w.clock.waited())
+	}
+	w = serve(t, says(503, "", "Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"))
+	if _, err := get(t, w, "/users"); !errors.Is(err, fob.ErrUnavailable) || len(w.clock.waited()) != 0 {
+		t.Errorf("%v, waited %v", err, w.clock.waited())
 	}
 }
 

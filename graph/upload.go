@@ -389,7 +389,7 @@ func (up *uploading) sendPiece(ctx context.Context, from, length int64) (jsontex
 	}
 	if resp.StatusCode != http.StatusAccepted {
 		if from+length < up.Size {
-			return nil, gap{}, badAnswer(how, resp, "the upload is said to be complete before all of it was sent")
+			return nil, gap{}, badAnswer(how, resp, nil, "the upload is said to be complete before all of it was sent")
 		}
 		location := resp.Header.Get("Location")
 		if len(body) == 0 && location != "" {
@@ -400,7 +400,7 @@ func (up *uploading) sendPiece(ctx context.Context, from, length int64) (jsontex
 		if item := jsontext.Value(body); item.Kind() == '{' && item.IsValid(pageSyntax) {
 			return item, gap{}, nil
 		}
-		return nil, gap{}, badAnswer(how, resp, "the upload is said to be complete, but not what became of it; look there before you send it again")
+		return nil, gap{}, badAnswer(how, resp, nil, "the upload is said to be complete, but not what became of it; look there before you send it again")
 	}
 	var s session
 	if json.Unmarshal(body, &s) != nil || len(s.Next) == 0 {
