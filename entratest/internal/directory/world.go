@@ -555,8 +555,11 @@ func (w *World) Install(tenant, clientID string) {
 	w.installed[tenant+"/"+strings.ToLower(clientID)] = true
 }
 
+// PrincipalID is the package's function of the same name.
+func (w *World) PrincipalID(tenant string, a *App) string { return PrincipalID(tenant, a) }
+
 // PrincipalID returns the object id of an app's service principal in a tenant.
-func (w *World) PrincipalID(tenant string, a *App) string {
+func PrincipalID(tenant string, a *App) string {
 	if a.Tenant == tenant {
 		return a.PrincipalID
 	}

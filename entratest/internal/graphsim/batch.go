@@ -203,7 +203,7 @@ func (c *call) batchServe(w *recorder, item batchItem, failedBefore bool) {
 	} else {
 		u = &url.URL{Path: "/"}
 	}
-	r := (&http.Request{Method: strings.ToUpper(item.Method), URL: u, Host: c.r.Host, TLS: c.r.TLS, Header: http.Header{}, Body: http.NoBody, Proto: c.r.Proto}).WithContext(c.r.Context())
+	r := (&http.Request{Method: strings.ToUpper(item.Method), URL: u, Host: c.r.Host, TLS: c.r.TLS, Header: http.Header{}, Body: http.NoBody, Proto: c.r.Proto, RemoteAddr: c.r.RemoteAddr}).WithContext(c.r.Context())
 	for name, value := range item.Headers {
 		r.Header.Set(name, value)
 	}

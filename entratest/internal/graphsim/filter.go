@@ -658,6 +658,11 @@ const (
 	unsupported = "!"
 )
 
+// names says whether a condition is about a property, or a part of it.
+func (c *condition) names(property string) bool {
+	return c != nil && (len(c.of.path) > 0 && c.of.path[0] == property || slices.ContainsFunc(c.parts, func(p *condition) bool { return p.names(property) }))
+}
+
 // maxAlternatives is how many conditions a default query joins by or.
 const maxAlternatives = 15
 

@@ -25,6 +25,8 @@ type route struct {
 	right func(*call) bool
 	// relation is what serve follows, of those that are relations.
 	relation string
+	// audit is what the log of changes calls it; nil: it is not written down.
+	audit *auditing
 	// person is set for paths that begin with a user.
 	person bool
 	face   workload
@@ -49,92 +51,92 @@ func routes() []route {
 		{method: "POST", pattern: "/$batch", serve: (*call).batch, needs: open},
 
 		{method: "GET", pattern: "/users", serve: (*call).users},
-		{method: "POST", pattern: "/users", serve: (*call).createUser, right: administrator(userAdministrator)},
+		{method: "POST", pattern: "/users", serve: (*call).createUser, right: administrator(userAdministrator), audit: audit("UserManagement", "Add", "Add user")},
 		{method: "GET", pattern: "/users/$count", serve: (*call).countUsers, needs: "GET /users"},
 		{method: "GET", pattern: "/users/delta", serve: (*call).usersDelta},
 		{method: "GET", pattern: "/{person}", serve: (*call).user},
-		{method: "PATCH", pattern: "/{person}", serve: (*call).updateUser, right: orSelf(administrator(userAdministrator))},
-		{method: "DELETE", pattern: "/users/{id}", serve: (*call).deleteUser, right: administrator(userAdministrator)},
+		{method: "PATCH", pattern: "/{person}", serve: (*call).updateUser, right: orSelf(administrator(userAdministrator)), audit: audit("UserManagement", "Update", "Update user")},
+		{method: "DELETE", pattern: "/users/{id}", serve: (*call).deleteUser, right: administrator(userAdministrator), audit: audit("UserManagement", "Delete", "Delete user")},
 		{method: "GET", pattern: "/{person}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
 		{method: "GET", pattern: "/{person}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
 		{method: "GET", pattern: "/{person}/memberOf/$count", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
 		{method: "GET", pattern: "/{person}/transitiveMemberOf/$count", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
 		{method: "GET", pattern: "/{person}/manager", serve: (*call).manager},
-		{method: "PUT", pattern: "/{person}/manager/$ref", serve: (*call).setManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
-		{method: "DELETE", pattern: "/{person}/manager/$ref", serve: (*call).removeManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator)},
+		{method: "PUT", pattern: "/{person}/manager/$ref", serve: (*call).setManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator), audit: audit("UserManagement", "Update", "Set user manager")},
+		{method: "DELETE", pattern: "/{person}/manager/$ref", serve: (*call).removeManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator), audit: audit("UserManagement", "Update", "Remove user manager")},
 		{method: "GET", pattern: "/{person}/directReports/{cast}", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
 		{method: "GET", pattern: "/{person}/directReports/$count", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
 		{method: "GET", pattern: "/{person}/ownedDevices/{cast}", serve: (*call).relation, relation: "ownedDevices", needs: "GET /users/{id}/devices"},
 		{method: "GET", pattern: "/{person}/registeredDevices/{cast}", serve: (*call).relation, relation: "registeredDevices", needs: "GET /users/{id}/devices"},
 		{method: "GET", pattern: "/{person}/licenseDetails", serve: (*call).licenseDetails},
-		{method: "POST", pattern: "/{person}/assignLicense", serve: (*call).assignLicense, right: administrator(licenseAdministrator, userAdministrator)},
+		{method: "POST", pattern: "/{person}/assignLicense", serve: (*call).assignLicense, right: administrator(licenseAdministrator, userAdministrator), audit: audit("UserManagement", "Update", "Change user license")},
 		{method: "POST", pattern: "/{person}/getMemberGroups", serve: (*call).getMemberGroups},
 		{method: "POST", pattern: "/{person}/checkMemberGroups", serve: (*call).checkMemberGroups},
-		{method: "POST", pattern: "/{person}/revokeSignInSessions", serve: (*call).revokeSignInSessions, right: orSelf(administrator(userAdministrator))},
+		{method: "POST", pattern: "/{person}/revokeSignInSessions", serve: (*call).revokeSignInSessions, right: orSelf(administrator(userAdministrator)), audit: audit("UserManagement", "Update", "Update StsRefreshTokenValidFrom Timestamp")},
 		{method: "GET", pattern: "/{person}/appRoleAssignments", serve: (*call).appRoleAssignments},
-		{method: "POST", pattern: "/{person}/appRoleAssignments", serve: (*call).assignToUser, right: administrator(applicationAdministrator, cloudApplicationAdministrator)},
+		{method: "POST", pattern: "/{person}/appRoleAssignments", serve: (*call).assignToUser, right: administrator(applicationAdministrator, cloudApplicationAdministrator), audit: audit("UserManagement", "Assign", "Add app role assignment grant to user")},
 		{method: "GET", pattern: "/{person}/oauth2PermissionGrants", serve: (*call).userGrants},
 
 		{method: "GET", pattern: "/groups", serve: (*call).groups},
-		{method: "POST", pattern: "/groups", serve: (*call).createGroup},
+		{method: "POST", pattern: "/groups", serve: (*call).createGroup, audit: audit("GroupManagement", "Add", "Add group")},
 		{method: "GET", pattern: "/groups/$count", serve: (*call).groups, needs: "GET /groups"},
 		{method: "GET", pattern: "/groups/delta", serve: (*call).groupsDelta},
 		{method: "GET", pattern: "/groups/{id}", serve: (*call).group},
-		{method: "PATCH", pattern: "/groups/{id}", serve: (*call).updateGroup, right: groupKeeper},
-		{method: "DELETE", pattern: "/groups/{id}", serve: (*call).deleteGroup, right: groupKeeper},
+		{method: "PATCH", pattern: "/groups/{id}", serve: (*call).updateGroup, right: groupKeeper, audit: audit("GroupManagement", "Update", "Update group")},
+		{method: "DELETE", pattern: "/groups/{id}", serve: (*call).deleteGroup, right: groupKeeper, audit: audit("GroupManagement", "Delete", "Delete group")},
 		{method: "GET", pattern: "/groups/{id}/members/{cast}", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
 		{method: "GET", pattern: "/groups/{id}/members/$count", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
 		{method: "GET", pattern: "/groups/{id}/members/$ref", serve: (*call).memberRefs, needs: "GET /groups/{id}/members"},
-		{method: "POST", pattern: "/groups/{id}/members/$ref", serve: (*call).addMember, needs: "POST /groups/{id}/members", right: groupKeeper},
-		{method: "DELETE", pattern: "/groups/{id}/members/{id}/$ref", serve: (*call).removeMember, needs: "DELETE /groups/{id}/members", right: groupKeeper},
+		{method: "POST", pattern: "/groups/{id}/members/$ref", serve: (*call).addMember, needs: "POST /groups/{id}/members", right: groupKeeper, audit: audit("GroupManagement", "Assign", "Add member to group")},
+		{method: "DELETE", pattern: "/groups/{id}/members/{id}/$ref", serve: (*call).removeMember, needs: "DELETE /groups/{id}/members", right: groupKeeper, audit: audit("GroupManagement", "Unassign", "Remove member from group")},
 		{method: "GET", pattern: "/groups/{id}/transitiveMembers/{cast}", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
 		{method: "GET", pattern: "/groups/{id}/transitiveMembers/$count", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
 		{method: "GET", pattern: "/groups/{id}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /groups/{id}/memberof"},
 		{method: "GET", pattern: "/groups/{id}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /groups/{id}/transitivememberof"},
 		{method: "GET", pattern: "/groups/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /groups/{id}/owners"},
-		{method: "POST", pattern: "/groups/{id}/owners/$ref", serve: (*call).addOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
-		{method: "DELETE", pattern: "/groups/{id}/owners/{id}/$ref", serve: (*call).removeOwner, needs: "POST /groups/{id}/owners", right: groupKeeper},
+		{method: "POST", pattern: "/groups/{id}/owners/$ref", serve: (*call).addOwner, needs: "POST /groups/{id}/owners", right: groupKeeper, audit: audit("GroupManagement", "Assign", "Add owner to group")},
+		{method: "DELETE", pattern: "/groups/{id}/owners/{id}/$ref", serve: (*call).removeOwner, needs: "POST /groups/{id}/owners", right: groupKeeper, audit: audit("GroupManagement", "Unassign", "Remove owner from group")},
 		{method: "POST", pattern: "/groups/{id}/getMemberGroups", serve: (*call).getMemberGroups},
 		{method: "POST", pattern: "/groups/{id}/checkMemberGroups", serve: (*call).checkMemberGroups, needs: "POST /groups/{id}/getmembergroups"},
 		{method: "GET", pattern: "/groups/{id}/appRoleAssignments", serve: (*call).appRoleAssignments},
 
 		{method: "GET", pattern: "/applications", serve: (*call).applications},
 		{method: "GET", pattern: "/applications/$count", serve: (*call).applications, needs: "GET /applications"},
-		{method: "POST", pattern: "/applications", serve: (*call).createApplication},
+		{method: "POST", pattern: "/applications", serve: (*call).createApplication, audit: audit("ApplicationManagement", "Add", "Add application")},
 		{method: "GET", pattern: "/applications/{id}", serve: (*call).application},
-		{method: "PATCH", pattern: "/applications/{id}", serve: (*call).updateApplication, right: appKeeper},
-		{method: "DELETE", pattern: "/applications/{id}", serve: (*call).deleteApplication, right: appKeeper},
-		{method: "POST", pattern: "/applications/{id}/addPassword", serve: (*call).addPassword, right: appKeeper},
-		{method: "POST", pattern: "/applications/{id}/removePassword", serve: (*call).removePassword, right: appKeeper},
+		{method: "PATCH", pattern: "/applications/{id}", serve: (*call).updateApplication, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
+		{method: "DELETE", pattern: "/applications/{id}", serve: (*call).deleteApplication, right: appKeeper, audit: audit("ApplicationManagement", "Delete", "Delete application")},
+		{method: "POST", pattern: "/applications/{id}/addPassword", serve: (*call).addPassword, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
+		{method: "POST", pattern: "/applications/{id}/removePassword", serve: (*call).removePassword, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
 		// An app may always roll its own keys.
-		{method: "POST", pattern: "/applications/{id}/addKey", serve: (*call).addKey, needs: open},
-		{method: "POST", pattern: "/applications/{id}/removeKey", serve: (*call).removeKey, needs: open},
+		{method: "POST", pattern: "/applications/{id}/addKey", serve: (*call).addKey, needs: open, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
+		{method: "POST", pattern: "/applications/{id}/removeKey", serve: (*call).removeKey, needs: open, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
 		{method: "GET", pattern: "/applications/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /applications/{id}/owners"},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).federatedCredentials},
-		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper},
+		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).federatedCredential, needs: "GET /applications/{id}/federatedidentitycredentials"},
-		{method: "PATCH", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).updateFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper},
-		{method: "DELETE", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).removeFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper},
+		{method: "PATCH", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).updateFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
+		{method: "DELETE", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).removeFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
 
 		{method: "GET", pattern: "/servicePrincipals", serve: (*call).principals},
 		{method: "GET", pattern: "/servicePrincipals/$count", serve: (*call).principals, needs: "GET /serviceprincipals"},
-		{method: "POST", pattern: "/servicePrincipals", serve: (*call).createPrincipal, right: appAdministrator},
+		{method: "POST", pattern: "/servicePrincipals", serve: (*call).createPrincipal, right: appAdministrator, audit: audit("ApplicationManagement", "Add", "Add service principal")},
 		{method: "GET", pattern: "/servicePrincipals/{id}", serve: (*call).principal},
-		{method: "PATCH", pattern: "/servicePrincipals/{id}", serve: (*call).updatePrincipal, right: appAdministrator},
-		{method: "DELETE", pattern: "/servicePrincipals/{id}", serve: (*call).deletePrincipal, needs: "PATCH /serviceprincipals/{id}", right: appAdministrator},
+		{method: "PATCH", pattern: "/servicePrincipals/{id}", serve: (*call).updatePrincipal, right: appAdministrator, audit: audit("ApplicationManagement", "Update", "Update service principal")},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}", serve: (*call).deletePrincipal, needs: "PATCH /serviceprincipals/{id}", right: appAdministrator, audit: audit("ApplicationManagement", "Delete", "Remove service principal")},
 		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).appRoleAssignments},
-		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).assignRole, right: administrator(privilegedRoleAdministrator)},
-		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignments/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
+		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignments", serve: (*call).assignRole, right: administrator(privilegedRoleAdministrator), audit: audit("ApplicationManagement", "Assign", "Add app role assignment to service principal")},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignments/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator), audit: audit("ApplicationManagement", "Unassign", "Remove app role assignment from service principal")},
 		{method: "GET", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignedTo},
-		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignRole, needs: "POST /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
-		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignedTo/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator)},
+		{method: "POST", pattern: "/servicePrincipals/{id}/appRoleAssignedTo", serve: (*call).assignRole, needs: "POST /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator), audit: audit("ApplicationManagement", "Assign", "Add app role assignment to service principal")},
+		{method: "DELETE", pattern: "/servicePrincipals/{id}/appRoleAssignedTo/{id}", serve: (*call).unassignRole, needs: "DELETE /serviceprincipals/{id}/approleassignments", right: administrator(privilegedRoleAdministrator), audit: audit("ApplicationManagement", "Unassign", "Remove app role assignment from service principal")},
 		{method: "GET", pattern: "/servicePrincipals/{id}/oauth2PermissionGrants", serve: (*call).principalGrants},
 
 		{method: "GET", pattern: "/oauth2PermissionGrants", serve: (*call).grants},
-		{method: "POST", pattern: "/oauth2PermissionGrants", serve: (*call).createGrant, right: appAdministrator},
+		{method: "POST", pattern: "/oauth2PermissionGrants", serve: (*call).createGrant, right: appAdministrator, audit: audit("ApplicationManagement", "Assign", "Add delegated permission grant")},
 		{method: "GET", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).grant, needs: "GET /oauth2permissiongrants"},
-		{method: "PATCH", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).updateGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator},
-		{method: "DELETE", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).deleteGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator},
+		{method: "PATCH", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).updateGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator, audit: audit("ApplicationManagement", "Assign", "Add delegated permission grant")},
+		{method: "DELETE", pattern: "/oauth2PermissionGrants/{id}", serve: (*call).deleteGrant, needs: "PATCH /oauth2permissiongrants", right: appAdministrator, audit: audit("ApplicationManagement", "Unassign", "Remove delegated permission grant")},
 
 		{method: "GET", pattern: "/organization", serve: (*call).organizations},
 		{method: "GET", pattern: "/organization/{id}", serve: (*call).organization},
@@ -142,8 +144,8 @@ func routes() []route {
 		{method: "GET", pattern: "/directoryRoles", serve: (*call).directoryRoles},
 		{method: "GET", pattern: "/directoryRoles/{id}", serve: (*call).directoryRole, needs: "GET /directoryroles"},
 		{method: "GET", pattern: "/directoryRoles/{id}/members/{cast}", serve: (*call).roleMembers, needs: "GET /directoryroles/{id}/members"},
-		{method: "POST", pattern: "/directoryRoles/{id}/members/$ref", serve: (*call).addRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator)},
-		{method: "DELETE", pattern: "/directoryRoles/{id}/members/{id}/$ref", serve: (*call).removeRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator)},
+		{method: "POST", pattern: "/directoryRoles/{id}/members/$ref", serve: (*call).addRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator), audit: audit("RoleManagement", "Assign", "Add member to role")},
+		{method: "DELETE", pattern: "/directoryRoles/{id}/members/{id}/$ref", serve: (*call).removeRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator), audit: audit("RoleManagement", "Unassign", "Remove member from role")},
 		{method: "GET", pattern: "/directoryRoleTemplates", serve: (*call).roleTemplates},
 		{method: "POST", pattern: "/directoryObjects/getByIds", serve: (*call).getByIDs},
 		{method: "GET", pattern: "/directoryObjects/{id}", serve: (*call).directoryObject},
@@ -151,8 +153,8 @@ func routes() []route {
 		{method: "GET", pattern: "/devices", serve: (*call).devices},
 		{method: "GET", pattern: "/devices/$count", serve: (*call).devices, needs: "GET /devices"},
 		{method: "GET", pattern: "/devices/{id}", serve: (*call).device, needs: "GET /devices"},
-		{method: "PATCH", pattern: "/devices/{id}", serve: (*call).updateDevice, right: administrator(cloudDeviceAdministrator)},
-		{method: "DELETE", pattern: "/devices/{id}", serve: (*call).deleteDevice, needs: "PATCH /devices/{id}", right: administrator(cloudDeviceAdministrator)},
+		{method: "PATCH", pattern: "/devices/{id}", serve: (*call).updateDevice, right: administrator(cloudDeviceAdministrator), audit: audit("Device", "Update", "Update device")},
+		{method: "DELETE", pattern: "/devices/{id}", serve: (*call).deleteDevice, needs: "PATCH /devices/{id}", right: administrator(cloudDeviceAdministrator), audit: audit("Device", "Delete", "Delete device")},
 		{method: "GET", pattern: "/devices/{id}/registeredOwners/{cast}", serve: (*call).relation, relation: "registeredOwners", needs: "GET /devices"},
 		{method: "GET", pattern: "/devices/{id}/registeredUsers/{cast}", serve: (*call).relation, relation: "registeredUsers", needs: "GET /devices"},
 		{method: "GET", pattern: "/devices/{id}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /devices"},
@@ -163,11 +165,16 @@ func routes() []route {
 		{method: "GET", pattern: "/subscribedSkus", serve: (*call).subscribedSkus},
 		{method: "GET", pattern: "/subscribedSkus/{id}", serve: (*call).subscribedSku, needs: "GET /subscribedskus"},
 
+		{method: "GET", pattern: "/auditLogs/signIns", serve: (*call).signIns, right: logReader},
+		{method: "GET", pattern: "/auditLogs/signIns/{id}", serve: (*call).signIn, needs: "GET /auditlogs/signins", right: logReader},
+		{method: "GET", pattern: "/auditLogs/directoryAudits", serve: (*call).directoryAudits, right: logReader},
+		{method: "GET", pattern: "/auditLogs/directoryAudits/{id}", serve: (*call).directoryAudit, needs: "GET /auditlogs/directoryaudits", right: logReader},
+
 		// What kind of object it is decides about the permission.
 		{method: "GET", pattern: "/directory/deletedItems/{cast}", serve: (*call).deletedItems, needs: open},
 		{method: "GET", pattern: "/directory/deletedItems/{id}", serve: (*call).deletedItem, needs: open},
-		{method: "POST", pattern: "/directory/deletedItems/{id}/restore", serve: (*call).restore, needs: open},
-		{method: "DELETE", pattern: "/directory/deletedItems/{id}", serve: (*call).purge, needs: open},
+		{method: "POST", pattern: "/directory/deletedItems/{id}/restore", serve: (*call).restore, needs: open, audit: audit("%sManagement", "Restore", "Restore %s")},
+		{method: "DELETE", pattern: "/directory/deletedItems/{id}", serve: (*call).purge, needs: open, audit: audit("%sManagement", "Delete", "Hard Delete %s")},
 
 		{method: "GET", pattern: "/{person}/{messages}", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}", serve: (*call).createMessage, needs: "POST /users/{id}/messages", face: mailWork},
@@ -349,8 +356,12 @@ func (c *call) route(path []string) {
 		}
 		c.args[0] = owner
 	}
+	if unknown < 0 && at.methods == nil && len(path) > 0 { // a part of what there is
+		c.missing(path[len(path)-1])
+		return
+	}
 	if unknown < 0 && at.methods == nil {
-		unknown = len(path)
+		unknown = 0
 	}
 	if unknown >= 0 {
 		segment := strings.Join(path[min(unknown, len(path)):min(unknown+1, len(path))], "")
@@ -380,7 +391,10 @@ func (c *call) route(path []string) {
 	switch {
 	case !c.allowed():
 		c.denied()
-	case !c.throttled():
+	case c.throttled():
+	case r.audit != nil:
+		c.audited()
+	default:
 		r.serve(c)
 	}
 }
@@ -429,6 +443,9 @@ func administrator(roles ...string) func(*call) bool {
 		})
 	}
 }
+
+// logReader is the right of those who may see who signed in and what changed.
+var logReader = administrator(reportsReader, securityReader)
 
 var appAdministrator = administrator(applicationAdministrator, cloudApplicationAdministrator)
 

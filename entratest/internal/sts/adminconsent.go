@@ -68,6 +68,7 @@ func (s *Server) adminConsent(w http.ResponseWriter, r *http.Request, at authori
 		return
 	}
 	s.grant(home.ID, app, "", delegated)
+	s.logConsent(r, in.user, app, true, delegated)
 	for _, of := range roles {
 		for _, role := range of.roles {
 			s.World.AssignRole(directory.RoleAssignment{Tenant: home.ID, Principal: app.ClientID, Resource: of.resource.ClientID, Role: role.Value})

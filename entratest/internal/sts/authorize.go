@@ -2,7 +2,6 @@ package sts
 
 import (
 	"cmp"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -308,6 +307,11 @@ func sendAway(w http.ResponseWriter, to string) {
 // answerGrant gives the app what it asked for.
 func (s *Server) answerGrant(w http.ResponseWriter, r *http.Request, at authority, a authorization, in *visitor) {
 	home := s.tenantOf(in.user)
+	var resource *directory.App
+	if asked, refused := s.wantedAtDoor(home, a.app, a.scope, a.resource, a.v1); refused == nil && len(asked.Targets) > 0 {
+		resource = asked.Targets[0].Resource
+	}
+	s.logDoor(r, a.app, resource, in.user, nil)
 	s.grant(home.ID, a.app, in.user.ID, nil) // known here from now on, even with nothing left to consent to
 	var fields []attr
 	code := ""
@@ -340,12 +344,8 @@ func (s *Server) frontTokens(r *http.Request, at authority, a authorization, hom
 	if refused != nil {
 		return nil, refused
 	}
-	ip, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		ip = r.RemoteAddr
-	}
 	i := issuance{at: at, v1: a.v1, tenant: home, client: a.app, clientAuth: publicClient, user: in.user, by: in.signIn,
-		asked: asked, nonce: a.nonce, ipAddress: ip}
+		asked: asked, nonce: a.nonce, ipAddress: clientIP(r)}
 	var fields []attr
 	access := ""
 	if a.token {

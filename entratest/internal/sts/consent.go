@@ -168,6 +168,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request, b browser, d do
 		holder = ""
 	}
 	s.grant(tenant, d.app, holder, lacking)
+	s.logConsent(r, in.user, d.app, holder == "", lacking)
 	return true, nil
 }
 

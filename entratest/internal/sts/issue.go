@@ -262,13 +262,13 @@ func clientInfo(u *directory.User) string {
 }
 
 // issue answers a token request.
-func (s *Server) issue(w http.ResponseWriter, r *http.Request, i issuance) {
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, trace string, i issuance) {
 	body, err := s.tokenAnswer(i)
 	if err != nil {
 		s.refuse(w, r, 50000, "There was an error issuing a token: %v.", err)
 		return
 	}
-	s.answer(w, r, http.StatusOK, newTraceID(), correlationID(r), 0, body)
+	s.answer(w, r, http.StatusOK, trace, correlationID(r), 0, body)
 }
 
 // tokenAnswer makes the members of a successful answer: numbers at the v2

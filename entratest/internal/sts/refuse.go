@@ -1,6 +1,7 @@
 package sts
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,7 @@ type refusal struct {
 	Claims   string // a claims challenge, JSON
 
 	correlation string // overrides the id of the request at hand
+	trace       string // of the answer; empty: a new one
 }
 
 // no makes a refusal with the OAuth error and the status that the code usually
@@ -85,7 +87,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, n *refusal) {
 		URI           string `json:"error_uri,omitempty"`
 		Suberror      string `json:"suberror,omitempty"`
 		Claims        string `json:"claims,omitempty"`
-	}{Error: n.OAuth, Codes: []int{n.Code}, TraceID: newTraceID(), CorrelationID: n.correlation, Suberror: n.Suberror, Claims: n.Claims}
+	}{Error: n.OAuth, Codes: []int{n.Code}, TraceID: cmp.Or(n.trace, newTraceID()), CorrelationID: n.correlation, Suberror: n.Suberror, Claims: n.Claims}
 	now := s.World.Now()
 	if body.CorrelationID == "" {
 		body.CorrelationID = correlationID(r)

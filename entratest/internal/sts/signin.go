@@ -59,7 +59,7 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, b browser, d do
 	if b.does() != "signin" && !clicked {
 		return s.sessionVisitor(r, d), problem{}
 	}
-	user, wrong := s.checkSignIn(d, upn, b.answer.Get("passwd"), clicked)
+	user, wrong := s.checkSignIn(r, d, upn, b.answer.Get("passwd"), clicked)
 	if wrong.text != "" {
 		return nil, wrong
 	}
@@ -101,11 +101,12 @@ func (s *Server) endBrowserSession(r *http.Request) {
 
 // checkSignIn finds the user who signs in. A click on a person of the list
 // needs no password: that list is what an emulator has in place of secrets.
-func (s *Server) checkSignIn(d door, upn, password string, clicked bool) (*directory.User, problem) {
+func (s *Server) checkSignIn(r *http.Request, d door, upn, password string, clicked bool) (*directory.User, problem) {
 	if upn == "" {
 		return nil, problem{"loginfmt", "Enter your user name. (AADSTS90014)"}
 	}
-	user, known := s.World.User("", upn)
+	who, known := s.World.User("", upn)
+	user := who
 	var refused *refusal
 	switch {
 	case known && (d.closed || d.tenant != nil && d.tenant.ID != user.Tenant):
@@ -117,6 +118,9 @@ func (s *Server) checkSignIn(d door, upn, password string, clicked bool) (*direc
 	}
 	if refused == nil {
 		return user, problem{}
+	}
+	if known {
+		s.logDoor(r, d.app, nil, who, refused)
 	}
 	words, field := "You cannot sign in here.", "loginfmt"
 	switch refused.Code {

@@ -1,7 +1,6 @@
 package sts
 
 import (
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,11 +35,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, at authority, v1 
 		w.Header().Set("Access-Control-Allow-Origin", origin) // a page may read why it is refused
 		w.Header().Set("Vary", "Origin")
 	}
+	trace := newTraceID()
+	q.logToken(trace, i, refused)
 	if refused != nil {
+		refused.trace = trace
 		s.write(w, r, refused)
 		return
 	}
-	s.issue(w, r, i)
+	s.issue(w, r, trace, i)
 }
 
 // preflight lets browsers ask before they post. Whose redemption is permitted is
@@ -327,11 +329,7 @@ func (q *tokenRequest) wantedForApp() (wanted, target, *refusal) {
 
 // issuance begins the answer to a request.
 func (q *tokenRequest) issuance(tenant *directory.Tenant, auth string) issuance {
-	ip, _, err := net.SplitHostPort(q.r.RemoteAddr)
-	if err != nil {
-		ip = q.r.RemoteAddr
-	}
-	return issuance{at: q.at, v1: q.v1, tenant: tenant, client: q.client, clientAuth: auth, ipAddress: ip,
+	return issuance{at: q.at, v1: q.v1, tenant: tenant, client: q.client, clientAuth: auth, ipAddress: clientIP(q.r),
 		revocable: q.revocable, clientInfo: q.form.Get("client_info") == "1"}
 }
 
