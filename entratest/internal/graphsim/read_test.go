@@ -482,3 +482,16 @@ func TestFiltersCountOwners(t *testing.T) {
 	f.get("/v1.0/groups?$filter="+enc("owners/$count eq 0"), app("Group.Read.All")).want(t, "as a default query", 400, "Request_UnsupportedQuery")
 	f.get("/v1.0/groups?$count=true&$filter="+enc("owners/$count eq 2"), app("Group.Read.All"), "ConsistencyLevel", "eventual").want(t, "two owners", 400, "Request_UnsupportedQuery")
 }
+
+// Clients that come from Azure AD Graph name the tenant after the version.
+func TestThePathMayNameTheTenant(t *testing.T) {
+	f := start(t)
+	for _, tenant := range []string{directory.TenantID, "fob.example", "myorganization"} {
+		if a := f.get("/v1.0/"+tenant+"/users?$filter=startswith(displayName,'Ada')", writer); names(a) != "Ada Quill" {
+			t.Errorf("%s: %s", tenant, a.text)
+		}
+	}
+	for _, tenant := range []string{directory.OtherTenantID, "nowhere.example"} {
+		f.get("/v1.0/"+tenant+"/users", writer).want(t, "another tenant", 400, "BadRequest")
+	}
+}

@@ -309,8 +309,21 @@ func endpoint(method string, pattern ...string) *route {
 	return at.methods[method]
 }
 
+// namesTenant says whether a segment means the caller's own tenant, as clients
+// that come from Azure AD Graph write it after the version.
+func (c *call) namesTenant(segment string) bool {
+	if strings.EqualFold(segment, "myorganization") {
+		return true
+	}
+	t, ok := c.World.Tenant(segment)
+	return ok && t.ID == c.tenant()
+}
+
 // route finds the endpoint of a path below the version and serves the call.
 func (c *call) route(path []string) {
+	if len(path) > 1 && c.namesTenant(path[0]) {
+		path = path[1:]
+	}
 	at, unknown := routeTree(), -1
 	var known *entityType // the type of what the path has come to, if it is one that has relations
 	for i, segment := range path {
