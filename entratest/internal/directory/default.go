@@ -137,7 +137,7 @@ func firstParty() []*App {
 	}{
 		{ARMAppID, "Windows Azure Service Management API", []string{"https://management.azure.com", "https://management.core.windows.net"}},
 		{"00000002-0000-0000-c000-000000000000", "Windows Azure Active Directory", []string{"https://graph.windows.net"}},
-		{"00000002-0000-0ff1-ce00-000000000000", "Office 365 Exchange Online", []string{"https://outlook.office365.com", "https://outlook.office.com"}},
+		{exchangeAppID, "Office 365 Exchange Online", []string{"https://outlook.office365.com", "https://outlook.office.com"}},
 		{"00000009-0000-0000-c000-000000000000", "Power BI Service", []string{"https://analysis.windows.net/powerbi/api"}},
 		{"022907d3-0f1b-48f7-badc-1ba6abab6d66", "Azure SQL Database", []string{"https://database.windows.net"}},
 		{"cfa8b339-82a2-471a-a3c9-0fc0be7a4093", "Azure Key Vault", []string{"https://vault.azure.net"}},
@@ -149,8 +149,18 @@ func firstParty() []*App {
 	} {
 		a := &App{ClientID: r.id, Name: r.name, IdentifierURIs: r.uris, TokenVersion: 1,
 			Scopes: impersonation(r.id), PreAuthorized: preauthorise("user_impersonation")}
-		if r.id == TokenExchangeAppID {
+		switch r.id {
+		case TokenExchangeAppID:
 			a.TokenVersion = 2 // so that the issuer in its tokens is the one that trusts name
+		case exchangeAppID:
+			for _, p := range [][2]string{{"IMAP.AccessAsUser.All", "Read and write your mail by IMAP"}, {"POP.AccessAsUser.All", "Read and write your mail by POP"},
+				{"SMTP.Send", "Send mail as you by SMTP"}, {"EWS.AccessAsUser.All", "Access your mailboxes by Exchange Web Services"}} {
+				a.Scopes = append(a.Scopes, Scope{ID: derivedID(r.id, p[0]), Value: p[0], Name: p[1]})
+			}
+			for _, p := range [][2]string{{"IMAP.AccessAsApp", "Read and write all mail by IMAP"}, {"POP.AccessAsApp", "Read and write all mail by POP"},
+				{"SMTP.SendAsApp", "Send mail as anybody by SMTP"}, {"full_access_as_app", "Access all mailboxes by Exchange Web Services"}} {
+				a.AppRoles = append(a.AppRoles, AppRole{ID: derivedID(r.id, p[0]), Value: p[0], Name: p[1], ForApps: true})
+			}
 		}
 		apps = append(apps, a)
 	}

@@ -8,6 +8,7 @@ const (
 	AzurePowerShellAppID = "1950a258-227b-4e31-a9cf-717495945fc2"
 	GraphPowerShellAppID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
 	VSCodeAppID          = "aebc6443-996d-45c2-90f0-388ff96faa56"
+	exchangeAppID        = "00000002-0000-0ff1-ce00-000000000000" // Exchange Online
 	TokenExchangeAppID   = "fb60f99c-7a34-4190-8149-302f77469936" // api://AzureADTokenExchange
 )
 

@@ -1,6 +1,8 @@
 package sts
 
 import (
+	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
 	"testing"
@@ -84,6 +86,24 @@ func TestMicrosoftsAppsGetNoConsentForOtherAPIs(t *testing.T) {
 	s := newSurfer(t)
 	request := cliRequest("client_id", directory.AzureCLIAppID, "scope", "api://fob-api/access_as_user")
 	s.get(authorizePath, request).ben().told(cliRedirect, "invalid_request", "AADSTS65002: ")
+}
+
+func TestMailProgramsAskForExchange(t *testing.T) {
+	s := newSurfer(t)
+	q := s.get(authorizePath, webRequest("scope", "offline_access https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send")).ben().
+		shows(200, "Read and write your mail by IMAP", "Send mail as you by SMTP").press("action", "accept").answered(webRedirect)
+	v := s.do(http.MethodPost, s.origin+tokenPath, url.Values{"grant_type": {"authorization_code"}, "client_id": {directory.WebAppID},
+		"client_secret": {"web-secret-value-1"}, "code": {q.Get("code")}, "redirect_uri": {webRedirect}})
+	var answer struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(v.body), &answer); err != nil || answer.Access == "" || answer.Refresh == "" {
+		t.Fatalf("status %d, %s", v.status, v.body)
+	}
+	if c := payloadOf(t, answer.Access); c["aud"] != "https://outlook.office.com" || c["scp"] != "IMAP.AccessAsUser.All SMTP.Send" {
+		t.Errorf("claims %v", c)
+	}
 }
 
 func TestAnAppOfAnotherTenantComesInByConsent(t *testing.T) {
