@@ -17,8 +17,8 @@ type Download struct {
 	// Offset is how much of the file is there already, from an earlier
 	// download that ended with an error.
 	Offset int64
-	// ETag is the one of what is there. If the file has changed since, it is
-	// fetched from its beginning.
+	// ETag is the one of what is there. If the file has changed since, or the
+	// ETag is weak or empty, it is fetched from its beginning.
 	ETag string
 	// Progress, if set, is told how much is there; size is 0 if the service
 	// does not tell it.
@@ -32,44 +32,50 @@ type File struct {
 	ETag string // of this content; may be empty
 }
 
-// Download fetches a file into to, which is usually an [*os.File] with a
-// temporary name: rename it when there was no error. Redirects to storage
-// hosts are followed without a token. After a break the rest is asked for, at
-// the original address, because those of storage are short-lived, and only
-// while it is still the same file. The length is checked against what the
+// Download fetches a file into to; [Client.DownloadFile] does so with a file
+// and all that can happen to it. Redirects to storage hosts are followed
+// without a token. After a break the rest is asked for, at the original
+// address, because those of storage are short-lived, and only if its ETag says
+// that it is the rest of the same file. The length is checked against what the
 // service announced.
 //
 // With an error the File says what is there: Size and ETag are the Offset and
 // ETag to go on with.
 func (c *Client) Download(ctx context.Context, address string, to io.WriterAt, d Download) (File, error) {
+	f := fetching{to: to, progress: d.Progress, File: File{Size: d.Offset, ETag: d.ETag}}
+	return c.download(ctx, address, d.Header, &f)
+}
+
+func (c *Client) download(ctx context.Context, address string, header http.Header, f *fetching) (File, error) {
 	home, err := c.Resolve(address)
 	if err != nil {
 		return File{}, err
 	}
 	how := call{home: home, answers: []int{http.StatusRequestedRangeNotSatisfiable}}
 	tries := c.attempts(http.MethodGet, how)
-	f := fetching{to: to, progress: d.Progress, size: -1, File: File{Size: d.Offset, ETag: d.ETag}}
+	f.size = -1
+	most := f.Size
 	for {
+		if !isStrong(f.ETag) {
+			f.Size, f.size = 0, -1 // nothing would say that the rest is of the same file
+		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, home.String(), nil)
 		if err != nil {
 			return f.File, err
 		}
-		if d.Header != nil {
-			req.Header = d.Header.Clone()
+		if header != nil {
+			req.Header = header.Clone()
 		}
 		// Lengths and ranges are those of the bytes that travel.
 		req.Header.Set("Accept-Encoding", "identity")
 		if f.Size > 0 {
 			req.Header.Set("Range", fmt.Sprintf("bytes=%d-", f.Size))
-			if f.ETag != "" && !strings.HasPrefix(f.ETag, "W/") {
-				req.Header.Set("If-Range", f.ETag)
-			}
+			req.Header.Set("If-Range", f.ETag)
 		}
 		resp, err := c.send(req, how)
 		if err != nil {
 			return f.File, err
 		}
-		before := f.Size
 		err = f.take(resp)
 		resp.Body.Close()
 		var lost *unreachable
@@ -80,8 +86,8 @@ func (c *Client) Download(ctx context.Context, address string, to io.WriterAt, d
 			err = &unreachable{errChanged}
 		case !errors.As(err, &lost):
 			return f.File, fmt.Errorf("GET %s: %w", how.place(), err)
-		case f.Size > before:
-			tries = c.attempts(http.MethodGet, how)
+		case f.Size > most:
+			most, tries = f.Size, c.attempts(http.MethodGet, how)
 		}
 		if !tries.again(ctx, nil, err) {
 			return f.File, fmt.Errorf("GET %s: %w", how.place(), orEnd(ctx, err))
@@ -92,47 +98,61 @@ func (c *Client) Download(ctx context.Context, address string, to io.WriterAt, d
 // errChanged says that what is there and what comes are not the same file.
 var errChanged = errors.New("the file changes while it is fetched")
 
+// isStrong reports whether the parts of two files with this ETag fit together
+// (RFC 9110 section 8.8.1).
+func isStrong(etag string) bool { return strings.HasPrefix(etag, `"`) }
+
 type fetching struct {
 	File
 	to       io.WriterAt
-	size     int64 // of the whole file; -1 until it is known
+	size     int64            // of the whole file; -1 until it is known
+	begin    func(File) error // if set: another file comes, from its beginning
 	progress func(done, size int64)
 }
 
 // take writes one answer to where it belongs.
 func (f *fetching) take(resp *http.Response) error {
 	etag := resp.Header.Get("ETag")
-	if resp.Header.Get("Content-Encoding") != "" {
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return fmt.Errorf("the file comes in the encoding %q, which was not asked for", shown(resp.Header.Get("Content-Encoding")))
 	}
+	until := int64(-1) // where the answer ends, if it says so
 	switch resp.StatusCode {
 	case http.StatusRequestedRangeNotSatisfiable:
 		_, _, total, ok := contentRange(resp.Header)
-		if ok && total == f.Size && (etag == "" || f.ETag == "" || etag == f.ETag) {
+		if f.Size > 0 && ok && total == f.Size && (etag == "" || etag == f.ETag) {
 			return nil // there was nothing left
 		}
-		f.Size = 0
+		f.ETag = ""
 		return errChanged
 	case http.StatusPartialContent:
-		start, _, total, ok := contentRange(resp.Header)
-		if !ok || start != f.Size {
+		start, end, total, ok := contentRange(resp.Header)
+		switch {
+		case !ok || start != f.Size:
 			return fmt.Errorf("another part of the file than was asked for (%q)", shown(resp.Header.Get("Content-Range")))
-		}
-		if f.size >= 0 && total != f.size || etag != "" && f.ETag != "" && etag != f.ETag {
-			f.Size, f.size, f.ETag = 0, -1, ""
+		case f.Size > 0 && (etag != f.ETag || f.size >= 0 && total != f.size):
+			f.ETag = ""
 			return errChanged
 		}
-		f.size = total
+		f.size, until = total, end+1
 	case http.StatusOK:
-		f.Size, f.size = 0, resp.ContentLength
+		f.Size, f.size, until = 0, resp.ContentLength, resp.ContentLength
 	default:
 		return fmt.Errorf("the answer holds no file (HTTP %d)", resp.StatusCode)
 	}
 	f.ETag, f.Type = etag, clean(resp.Header.Get("Content-Type"))
+	if f.Size == 0 && f.begin != nil {
+		if err := f.begin(f.File); err != nil {
+			return err
+		}
+	}
 
 	buffer := make([]byte, 256<<10)
 	for {
 		n, err := resp.Body.Read(buffer)
+		if until >= 0 && f.Size+int64(n) > until {
+			return fmt.Errorf("more of the file than the %d bytes that were announced", until)
+		}
 		if n > 0 {
 			if _, err := f.to.WriteAt(buffer[:n], f.Size); err != nil {
 				return fmt.Errorf("writing the file: %w", err)
@@ -145,8 +165,6 @@ func (f *fetching) take(resp *http.Response) error {
 		switch {
 		case err == io.EOF && f.size >= 0 && f.Size < f.size:
 			return &unreachable{io.ErrUnexpectedEOF}
-		case err == io.EOF && f.size >= 0 && f.Size > f.size:
-			return fmt.Errorf("more of the file than the %d bytes that were announced", f.size)
 		case err == io.EOF:
 			return nil
 		case err != nil:

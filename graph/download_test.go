@@ -113,7 +113,7 @@ func TestAFileThatChangedIsFetchedFromItsBeginning(t *testing.T) {
 
 func TestADownloadThatIsCompleteIsRecognized(t *testing.T) {
 	w := serve(t, says(416, "", "Content-Range", "bytes */300"))
-	if f, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{Offset: 300}); err != nil || f.Size != 300 {
+	if f, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{Offset: 300, ETag: `"v"`}); err != nil || f.Size != 300 {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
@@ -127,8 +127,168 @@ func TestAnswersThatAreNotTheFileAreRefused(t *testing.T) {
 		"an HTML page in": says(403, "<!DOCTYPE html>"),
 	} {
 		w := serve(t, handler)
-		_, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{Offset: 5})
+		_, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{Offset: 5, ETag: `"v"`})
 		wantError(t, err, want)
+	}
+}
+
+// someOf answers with a part of a file, whatever was asked for.
+func someOf(content []byte, contentRange, etag string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Range", contentRange)
+		if etag != "" {
+			w.Header().Set("ETag", etag)
+		}
+		w.WriteHeader(http.StatusPartialContent)
+		w.(http.Flusher).Flush() // so that no length is sent
+		w.Write(content)
+	}
+}
+
+func TestOnlyTheRestOfTheSameFileIsAppended(t *testing.T) {
+	whole := randomBytes(100)
+	for name, test := range map[string]struct {
+		etag   string // of what is there
+		first  http.HandlerFunc
+		ranges string // asked for
+	}{
+		"the same":                    {`"v"`, someOf(whole[40:], "bytes 40-99/100", `"v"`), `[bytes=40-]`},
+		"a part without an ETag":      {`"v"`, someOf(whole[40:], "bytes 40-99/100", ""), `[bytes=40- ]`},
+		"a part with a weak ETag":     {`"v"`, someOf(whole[40:], "bytes 40-99/100", `W/"v"`), `[bytes=40- ]`},
+		"a part of another":           {`"v"`, someOf(whole[40:], "bytes 40-99/100", `"w"`), `[bytes=40- ]`},
+		"an end of another":           {`"v"`, says(416, "", "Content-Range", "bytes */40", "ETag", `"w"`), `[bytes=40- ]`},
+		"an end elsewhere":            {`"v"`, says(416, "", "Content-Range", "bytes */39"), `[bytes=40- ]`},
+		"an end without a place":      {`"v"`, says(416, ""), `[bytes=40- ]`},
+		"what is there has weak ETag": {`W/"v"`, nil, `[]`},
+		"what is there has no ETag":   {"", nil, `[]`},
+		"all of it":                   {`"v"`, says(200, string(whole), "ETag", `"v"`), `[bytes=40-]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ranges []string
+			all := says(200, string(whole), "ETag", `"v"`)
+			w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				ranges = append(ranges, r.Header.Get("Range"))
+				if test.first != nil && len(ranges) == 1 {
+					test.first(w, r)
+					return
+				}
+				all(w, r)
+			})
+			to := memoryFile{bytes.Clone(whole[:40])}
+			if name != "the same" {
+				clear(to.b) // it is another file's
+			}
+			f, err := w.Download(t.Context(), "/x", &to, Download{Offset: 40, ETag: test.etag})
+			if err != nil || f.Size != 100 || !bytes.Equal(to.b, whole) || fmt.Sprint(ranges) != test.ranges {
+				t.Errorf("%+v, %v, asked for %q", f, err, ranges)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatIsLongerOrShorterThanItSaysIsNoFile(t *testing.T) {
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Range", "bytes 0-99/100")
+		w.WriteHeader(http.StatusPartialContent)
+		endless(w, string(make([]byte, 60)))
+	})
+	var to memoryFile
+	if _, err := w.Download(t.Context(), "/x", &to, Download{}); len(to.b) > 100 {
+		t.Errorf("%d bytes were written", len(to.b))
+	} else {
+		wantError(t, err, "more of the file than the 100 bytes that were announced")
+	}
+	// A part that ends before the file does is followed by the next.
+	whole := randomBytes(100)
+	w = serve(t, answers(someOf(whole[:40], "bytes 0-39/100", `"v"`), someOf(whole[40:70], "bytes 40-69/100", `"v"`), someOf(whole[70:], "bytes 70-99/100", `"v"`)))
+	to.b = nil
+	if f, err := w.Download(t.Context(), "/x", &to, Download{}); err != nil || !bytes.Equal(to.b, whole) || f.Size != 100 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	// One that says where it is, and is shorter, lies.
+	w = serve(t, someOf(whole[:40], "bytes 0-99/100", `"v"`))
+	f, err := w.Download(t.Context(), "/x", &to, Download{})
+	if wantError(t, err, "another part"); f.Size != 40 {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestADownloadThatCannotGoOnEnds(t *testing.T) {
+	for name, handler := range map[string]func(n int) http.HandlerFunc{
+		"another file every time":     func(n int) http.HandlerFunc { return patchy(randomBytes(1000), fmt.Sprintf(`"%d"`, n), 400) },
+		"no ETag":                     func(int) http.HandlerFunc { return patchy(randomBytes(1000), "", 400) },
+		"the beginning again":         func(int) http.HandlerFunc { return says(206, "abc", "Content-Range", "bytes 0-2/10", "ETag", `"v"`) },
+		"from its beginning, no more": func(int) http.HandlerFunc { return fromBeginning(randomBytes(1000), 400) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			w := serve(t, func(w http.ResponseWriter, r *http.Request) { n++; handler(n)(w, r) })
+			if _, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{}); err == nil || n > 12 {
+				t.Errorf("%v after %d requests", err, n)
+			}
+		})
+	}
+}
+
+// fromBeginning knows no ranges, and breaks off.
+func fromBeginning(content []byte, n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content[:n])
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestADownloadFollowsNoUnsafeRedirect(t *testing.T) {
+	for target, want := range map[string]string{
+		"http://storage.example/x":          "not https",
+		"https://user:pass@storage.example": "user name",
+		"https://10.0.0.1/x":                "IP address",
+		"ftp://storage.example/x":           "not https",
+		"https://storage.example./x":        "not a plain host name",
+	} {
+		w := serve(t, says(302, "", "Location", target))
+		_, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{})
+		wantError(t, err, want)
+	}
+}
+
+func TestADownloadFollowsAChainOfStoragesWithoutWhatIsForHome(t *testing.T) {
+	content := randomBytes(1000)
+	last := stranger(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Key") != "" || r.Header.Get("Referer") != "" {
+			t.Errorf("the storage got %v", r.Header)
+		}
+		w.Header().Set("ETag", `"v"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	})
+	next := last.URL + "/blob?sig=key"
+	for range 3 {
+		to := next
+		next = stranger(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Key") != "" {
+				t.Error("the caller's header went on")
+			}
+			http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+		}).URL + "/hop?sig=key"
+	}
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, next, http.StatusFound) })
+	to := memoryFile{bytes.Clone(content[:10])}
+	f, err := w.Download(t.Context(), "/x", &to, Download{Header: http.Header{"X-Key": {"1"}}, Offset: 10, ETag: `"v"`})
+	if err != nil || f.Size != 1000 || !bytes.Equal(to.b, content) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	w = serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) })
+	_, err = w.Download(t.Context(), "/x", &memoryFile{}, Download{})
+	wantError(t, err, "redirected too often")
+}
+
+func TestAnEncodingThatIsNoneIsTaken(t *testing.T) {
+	w := serve(t, says(200, "abc", "Content-Encoding", "Identity"))
+	if f, err := w.Download(t.Context(), "/x", &memoryFile{}, Download{}); err != nil || f.Size != 3 {
+		t.Errorf("%+v, %v", f, err)
 	}
 }
 

@@ -47,7 +47,7 @@ func (c *Client) ExportFile(ctx context.Context, name, address string, o ExportO
 	if err != nil {
 		return Progress{}, err
 	}
-	unlock, err := lockExport(name)
+	unlock, err := lockFile(CheckpointFile(name)+".lock", "another export is writing "+name)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -183,21 +183,28 @@ func resume(name string, state *checkpoint) (*os.File, error) {
 	return file, nil
 }
 
-// lockExport makes sure that nobody else exports to the file name. The system
-// lets go of the lock of a process that was killed.
-func lockExport(name string) (unlock func(), err error) {
-	path := CheckpointFile(name) + ".lock"
-	lock := flock.New(path)
-	switch held, err := lock.TryLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("locking the export: %w", err)
-	case !held:
-		return nil, fmt.Errorf("another export is writing %s; wait for it, or choose another name", name)
+// lockFile makes sure that nobody else does what is being done: busy says what
+// that is. The system lets go of the lock of a process that was killed.
+func lockFile(path, busy string) (unlock func(), err error) {
+	for range 10 {
+		lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600))
+		held, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("making a lock: %w", err)
+		}
+		if !held {
+			break
+		}
+		own, err := lock.Stat()
+		if named, namedErr := os.Lstat(path); err == nil && namedErr == nil && os.SameFile(own, named) {
+			return func() {
+				os.Remove(path) // while it is held: who comes now locks a new one
+				lock.Unlock()
+			}, nil
+		}
+		lock.Close() // it was removed before we had it, and keeps nobody out
 	}
-	return func() {
-		os.Remove(path) // while it is held: who comes now locks a new one
-		lock.Unlock()
-	}, nil
+	return nil, fmt.Errorf("%s; wait for it, or choose another name", busy)
 }
 
 // loadCheckpoint returns the checkpoint of an export to name, or nil.

@@ -398,6 +398,13 @@ func eachLine(name string, do func(jsontext.Value) error) error {
 	}
 }
 
+func removeIfThere(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // replaceFile writes a file in one step and makes it last: whatever happens,
 // there is the old one or the new one.
 func replaceFile(name string, write func(io.Writer) error) error {

@@ -5,6 +5,7 @@
 //	measure server              serves 1,000,000 users and prints its address
 //	measure export URL FILE     exports them
 //	measure exportfile URL FILE exports them with checkpoints
+//	measure download URL FILE   downloads a file
 //	measure transport URL FILE  only reads the bytes
 //	measure standard URL FILE   uses the standard decoder
 package main
@@ -148,6 +149,8 @@ func measure(how, base, file string) {
 		m.Items, err = standardDecoder(base, file)
 	case "exportfile":
 		_, err = c.ExportFile(context.Background(), file, "/users", graph.ExportOptions{Checkpoint: 1})
+	case "download":
+		_, err = c.DownloadFile(context.Background(), file, "/content", graph.Download{})
 	}
 	m.Seconds = time.Since(began).Seconds()
 	runtime.ReadMemStats(&after)
