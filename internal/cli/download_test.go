@@ -53,3 +53,15 @@ func TestADownloadThatBrokeOffGoesOnWithoutTheTokenAtTheStorage(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func TestAPartOfAFileThatWasAskedForIsNotCompleted(t *testing.T) {
+	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
+	})
+	file := filepath.Join(t.TempDir(), "part.bin")
+	got := run("", "get", "/me/drive/items/1/content", "--output-file", file, "--header", "Range: bytes=2-4")
+	if text, err := os.ReadFile(file); got.status != StatusDone || err != nil || string(text) != "234" {
+		t.Errorf("%+v, %q, %v", got, text, err)
+	}
+}

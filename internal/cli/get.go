@@ -38,7 +38,9 @@ func (inv *invocation) getCommand() *cobra.Command {
 			"json.\n\n" +
 			"A service that throttles or fails is asked again. --timeout bounds the whole\n" +
 			"call: with --all every page, and every wait between them. Where it is not given,\n" +
-			"one answer gets a minute, and --all goes on as long as pages come.",
+			"one answer gets a minute, and --all goes on as long as pages come.\n\n" +
+			"A download to --output-file that was interrupted, also by kill -9, goes on where\n" +
+			"it was if the file is still the same.",
 		Example: "fob get /me\n" +
 			"fob get '/users?$select=id,displayName' --all -o ndjson\n" +
 			"fob get /users --query '$orderby=displayName' --all -o table\n" +

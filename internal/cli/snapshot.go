@@ -405,9 +405,21 @@ func removeIfThere(name string) error {
 	return nil
 }
 
+// writeInto writes to a device or a pipe. Nobody wants /dev/null replaced.
+func writeInto(name string, write func(io.Writer) error) error {
+	to, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return &problem{text: "writing " + quoted(name), err: err}
+	}
+	return errors.Join(write(to), to.Close())
+}
+
 // replaceFile writes a file in one step and makes it last: whatever happens,
 // there is the old one or the new one.
 func replaceFile(name string, write func(io.Writer) error) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return writeInto(name, write)
+	}
 	temp, err := os.CreateTemp(filepath.Dir(name), ".fob-*")
 	if err != nil {
 		return &problem{text: "writing " + quoted(name), err: err}
