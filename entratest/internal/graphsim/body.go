@@ -204,6 +204,13 @@ func conform(v any, edm string) (any, error) {
 	if !fits(v, edm) {
 		return nil, errUnfit
 	}
+	if members := schema()[edm].members; members != nil && v != nil {
+		i := slices.IndexFunc(members, func(m string) bool { return strings.EqualFold(m, str(v)) })
+		if i < 0 {
+			return nil, errUnfit
+		}
+		return members[i], nil
+	}
 	return v, nil
 }
 

@@ -152,6 +152,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(http.StatusBadRequest, "BadRequest", "Invalid version: "+version)
 		return
 	}
+	if len(path) == 2 && strings.EqualFold(path[1], "$metadata") && r.Method == http.MethodGet {
+		c.csdl() // for everybody
+		return
+	}
 	if !c.authorize() {
 		return
 	}

@@ -73,6 +73,8 @@ func TestMailIsNotForEverybody(t *testing.T) {
 	if a.message() != "The property 'subjekt' does not exist on type 'microsoft.graph.message'. Make sure to only use property names that are defined by the type or mark the type as open type." {
 		t.Errorf("a misspelt property: %s", a.message())
 	}
+	f.write("POST", "/v1.0/me/messages", user(mailScopes), `{"importance":"HIGH"}`).want(t, "a member in another case", 201, "")
+	f.write("POST", "/v1.0/me/messages", user(mailScopes), `{"importance":"urgent"}`).want(t, "no member", 400, "Request_BadRequest")
 	f.write("POST", "/v1.0/me/messages", user(mailScopes), `{"body":{"kind":"Text","content":"x"}}`).want(t, "a misspelt property of a part", 400, "RequestBodyRead")
 }
 

@@ -134,8 +134,11 @@ type typeSchema struct {
 	names     []string          // of properties, in the schema's order
 	proper    map[string]string // lower case to proper name
 	edm       map[string]string // proper name to EDM type
+	solid     map[string]bool   // proper names of those that are never null
+	links     []string          // of relations, in the schema's order
 	relations map[string]string // lower case to proper name
 	targets   map[string]string // proper name of a relation to the type it leads to
+	members   []string          // of an enumeration
 }
 
 //go:embed properties.tsv
@@ -146,15 +149,19 @@ var schema = sync.OnceValue(func() map[string]typeSchema {
 	for f := range rows(propertiesTSV, 4) {
 		t, ok := types[f[0]]
 		if !ok {
-			t = typeSchema{proper: map[string]string{}, edm: map[string]string{}, relations: map[string]string{}, targets: map[string]string{}}
+			t = typeSchema{proper: map[string]string{}, edm: map[string]string{}, solid: map[string]bool{}, relations: map[string]string{}, targets: map[string]string{}}
 		}
-		if f[3] == "nav" {
+		switch {
+		case f[2] == "enum":
+			t.members = append(t.members, f[1])
+		case f[3] == "nav":
+			t.links = append(t.links, f[1])
 			t.relations[strings.ToLower(f[1])] = f[1]
 			t.targets[f[1]] = f[2]
-		} else {
+		default:
 			t.names = append(t.names, f[1])
 			t.proper[strings.ToLower(f[1])] = f[1]
-			t.edm[f[1]] = f[2]
+			t.edm[f[1]], t.solid[f[1]] = f[2], f[3] == "false"
 		}
 		types[f[0]] = t
 	}
