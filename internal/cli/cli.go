@@ -272,6 +272,8 @@ func wantedValue(f *pflag.Flag) string {
 	switch f.Value.Type() {
 	case "duration":
 		return "a span like 90s, 5m or 1h"
+	case "throttle":
+		return "real, or limits like units=100,writes=20,retry-after=decimal"
 	case "int":
 		return "a number"
 	case "bool":

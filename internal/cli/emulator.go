@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,11 +61,50 @@ func (inv *invocation) emulatorFlags(fs *pflag.FlagSet, cfg *entratest.Config) {
 	fs.StringVar(&cfg.GraphURL, "graph-url", "", "`URL` that clients reach Graph by")
 	fs.DurationVar(&cfg.DeviceInterval, "device-interval", 0, "`time` between two polls of a device code (default 5s)")
 	fs.IntVar(&cfg.GeneratedUsers, "users", 0, "add this `number` of generated users, a million if need be; they cost no memory")
+	fs.Var((*throttleFlag)(&cfg.Throttle), "throttle", "let Graph answer 429: `limits` such as units=100,writes=20,retry-after=decimal, or \"real\" for the service's own")
 	fs.StringSliceVar(&cfg.Impersonate, "impersonate", nil, "host `names` of Microsoft that point at the emulator; \"all\" for the public cloud's")
 	fs.BoolVar(&cfg.InsecureListenOnAnyAddress, "insecure-let-every-machine-get-every-token", false, "allow --listen on an address that other machines reach")
 	fs.StringVar(&inv.flags.cacheDir, "cache-dir", "", "`directory` for its certificate authority and its address (FOB_CACHE_DIR)")
 	fs.BoolVarP(&inv.flags.verbose, "verbose", "v", false, "print connections that fail, for example for lack of trust")
 }
+
+// throttleFlag is the value of --throttle.
+type throttleFlag entratest.Throttle
+
+var errNoLimit = errors.New("not a limit")
+
+// Set reads "real", or limits by their names.
+func (t *throttleFlag) Set(text string) error {
+	*t = throttleFlag{}
+	if text == "real" {
+		*t = throttleFlag{Units: -1, Writes: 3000}
+		return nil
+	}
+	for limit := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(limit, "=")
+		n, err := strconv.Atoi(value)
+		switch {
+		case name == "retry-after" && slices.Contains([]string{"decimal", "date", "none"}, value):
+			t.RetryAfter = value
+		case name == "units" && err == nil && n > 0:
+			t.Units = n
+		case name == "writes" && err == nil && n > 0:
+			t.Writes = n
+		default:
+			return errNoLimit
+		}
+	}
+	if t.Units == 0 && t.Writes == 0 {
+		return errNoLimit
+	}
+	return nil
+}
+
+// String is empty: nothing is the default.
+func (t *throttleFlag) String() string { return "" }
+
+// Type is the kind of value.
+func (t *throttleFlag) Type() string { return "throttle" }
 
 // startEmulator starts what cfg describes.
 func (inv *invocation) startEmulator(cfg entratest.Config) (*entratest.Emulator, error) {
