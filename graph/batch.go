@@ -87,6 +87,14 @@ func (c *Client) Batch(ctx context.Context, requests []BatchRequest) ([]BatchRes
 	return b.responses, err
 }
 
+// CheckBatch reports what [Client.Batch] would refuse to send: an address of
+// another service, an id that is there twice, one that depends on nobody. It
+// sends nothing.
+func (c *Client) CheckBatch(requests []BatchRequest) error {
+	_, err := c.plan(requests)
+	return err
+}
+
 // batch is the state of one call of Batch. Groups touch different requests, so
 // nothing here needs a lock.
 type batch struct {
@@ -195,27 +203,38 @@ func (b *batch) group() error {
 			linked[i], linked[j] = true, true
 		}
 	}
-	placed := make([]bool, n)
+	const ( // where a request is on its way into its group
+		waiting = iota
+		begun   // what it depends on comes first
+		placed
+	)
+	state := make([]int, n)
 	members := map[string][]int{}
 	var keys []string
-	for left := n; left > 0; {
-		before := left
-		for i, r := range b.requests {
-			if placed[i] || slices.ContainsFunc(r.DependsOn, func(id string) bool { return !placed[b.index[strings.ToLower(id)]] }) {
-				continue
-			}
-			placed[i] = true
-			left--
-			key := b.homes[i]
-			if linked[i] {
-				key = strconv.Itoa(root(i))
-			}
-			if members[key] == nil {
-				keys = append(keys, key)
-			}
-			members[key] = append(members[key], i)
+	var place func(i int) bool
+	place = func(i int) bool {
+		if state[i] != waiting {
+			return state[i] == placed
 		}
-		if left == before {
+		state[i] = begun
+		for _, id := range b.requests[i].DependsOn {
+			if !place(b.index[strings.ToLower(id)]) {
+				return false
+			}
+		}
+		state[i] = placed
+		key := b.homes[i]
+		if linked[i] {
+			key = strconv.Itoa(root(i))
+		}
+		if members[key] == nil {
+			keys = append(keys, key)
+		}
+		members[key] = append(members[key], i)
+		return true
+	}
+	for i := range b.requests {
+		if !place(i) {
 			return errors.New("requests of the batch depend on each other in a circle")
 		}
 	}
@@ -337,16 +356,16 @@ func (b *batch) send(ctx context.Context, home *url.URL, open []int) error {
 	// Older services answer 424 to a batch of which a part was throttled.
 	how := call{home: home, safe: safe, answers: []int{http.StatusFailedDependency}}
 	var answer batchAnswer
-	if _, err := b.c.fetch(ctx, http.MethodPost, how, body, &answer); err != nil {
+	if _, err = b.c.fetch(ctx, http.MethodPost, how, body, &answer); err == nil && answer.Responses == nil {
+		err = fmt.Errorf("%s gave no usable answer: there are no responses in it", how.place())
+	}
+	if err != nil {
 		for _, i := range open {
 			if r := &b.responses[i]; r.Status == 0 {
 				r.Err = err
 			}
 		}
 		return err
-	}
-	if answer.Responses == nil {
-		return fmt.Errorf("%s gave no usable answer: there are no responses in it", how.place())
 	}
 	for _, i := range open {
 		b.responses[i] = BatchResponse{ID: b.responses[i].ID, Err: errors.New("the answer to the batch has no part for this request")}

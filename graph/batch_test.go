@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -325,4 +326,19 @@ func TestAnEmptyBatchIsNotSent(t *testing.T) {
 	if got, err := w.Batch(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+func TestALongChainIsPlannedInTime(t *testing.T) {
+	c := &Client{}
+	var requests []BatchRequest
+	for i := range 100_000 { // the last is the first that can be sent
+		requests = append(requests, BatchRequest{ID: strconv.Itoa(i), URL: "/me", DependsOn: []string{strconv.Itoa(i + 1)}})
+	}
+	requests[len(requests)-1].DependsOn = nil
+	began := time.Now()
+	if err := c.CheckBatch(requests); err != nil || time.Since(began) > 20*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	requests[len(requests)-1].DependsOn = []string{"0"}
+	wantError(t, c.CheckBatch(requests), "circle")
 }

@@ -116,7 +116,7 @@ func (u *unreachable) Error() string {
 	case strings.Contains(u.err.Error(), "response headers exceeded"):
 		return "the header of the answer is too large"
 	}
-	return clean(u.err.Error())
+	return clean(strings.Replace(u.err.Error(), "net/http: HTTP/1.x transport connection broken: ", "the connection broke: ", 1))
 }
 
 func (u *unreachable) Unwrap() error        { return u.err }

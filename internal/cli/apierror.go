@@ -29,11 +29,11 @@ type apiError struct {
 
 func (e *apiError) Error() string {
 	text := e.message
+	if text == "" {
+		text = or(http.StatusText(e.status), e.host+" answered")
+	}
 	if e.code != "" {
 		text = e.code + ": " + text
-	}
-	if text == "" {
-		text = e.host + " answered"
 	}
 	for _, d := range e.details {
 		if d.Message != "" && !strings.Contains(text, d.Message) {
@@ -71,6 +71,24 @@ func (e *lateError) Error() string {
 // Unwrap returns what such an error is everywhere else.
 func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
+// elsewhereError says that a host does not answer which is not the emulator's,
+// although the token is.
+type elsewhereError struct {
+	error
+	host string
+}
+
+// Unwrap returns what happened.
+func (e *elsewhereError) Unwrap() error { return e.error }
+
+// isElsewhere reports whether err is about another host than the emulator's.
+func (c *call) isElsewhere(err error) bool {
+	var token *tokenError
+	running := c.inv.settings.emulator
+	target := c.target.String()
+	return running != nil && !errors.As(err, &token) && !sameOrigin(target, running.URL) && !sameOrigin(target, running.Graph) && !sameOrigin(target, running.ARM)
+}
+
 // refused adds to the refusal of an API which token it was about, and says of
 // a call that took too long what that means. Other errors stay what they are.
 func (c *call) refused(err error) error {
@@ -79,6 +97,8 @@ func (c *call) refused(err error) error {
 	case errors.As(err, &e):
 	case errors.Is(err, context.DeadlineExceeded):
 		return &lateError{c, c.inv.flags.timeout}
+	case errors.Is(err, fob.ErrUnavailable) && c.isElsewhere(err):
+		return &elsewhereError{err, c.target.Host}
 	default:
 		return err
 	}
@@ -100,7 +120,7 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 		r.status = StatusRefused
 		r.cause = "the API does not accept the token: it is for another API, expired or revoked"
 		r.fix = "get a fresh one; if that is refused too, check the audience with --resource or --scope"
-		r.try = inv.command + " " + inv.quote(inv.lastArgument()) + " --force-refresh"
+		r.try = inv.again("--force-refresh")
 	case e.status == http.StatusForbidden:
 		r.status = StatusRefused
 		inv.describeForbidden(r, e)
@@ -116,6 +136,16 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 		if e.retryAfter > 0 {
 			r.fix = fmt.Sprintf("try again after %.0f seconds, or wait for it with a longer --timeout", e.retryAfter.Seconds()+0.5)
 		}
+	case strings.HasPrefix(e.message, "/me request is only valid"):
+		r.cause = "the token is the app's own: there is no signed-in user whom /me could mean"
+		r.fix = "name a user, /users/ID, or sign one in"
+		r.try = inv.loginLine()
+	case e.code == "MissingApiVersionParameter":
+		r.fix = "say which version of the API is meant; the reference of the resource type names it"
+		r.try = inv.again("--query api-version=2022-12-01")
+	case strings.HasPrefix(e.message, "Resource not found for the segment") && !hasSegment(e.path, "/beta"):
+		r.fix = "check how the path is spelled; some are in the beta version only"
+		r.try = inv.again("--beta")
 	case e.status == http.StatusNotFound:
 		r.fix = "check the path and the id; names of properties and paths are case-sensitive in parts"
 	}
@@ -170,11 +200,15 @@ func permissionsOf(have graph.Rights) string {
 	return "it has no scopes and no app roles"
 }
 
-func (inv *invocation) lastArgument() string {
-	for _, arg := range inv.Args[min(1, len(inv.Args)):] {
-		if !strings.HasPrefix(arg, "-") {
-			return arg
-		}
+// again is the command that ran, with more words.
+func (inv *invocation) again(more string) string {
+	words := []string{"fob"}
+	for _, arg := range inv.Args {
+		words = append(words, inv.quote(arg))
 	}
-	return ""
+	line := strings.Join(append(words, more), " ")
+	if len(line) > 500 || slices.Contains(inv.Args, more) {
+		return "" // to read, or to try once more
+	}
+	return line
 }

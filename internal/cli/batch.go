@@ -61,6 +61,9 @@ func (inv *invocation) batchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := c.client.CheckBatch(requests); err != nil {
+			return &problem{status: StatusUsage, err: err, fix: "nothing was sent; addresses of a batch are relative to the version, like /users"}
+		}
 		c.client.Parallel = parallel
 		return c.batch(cmd.Context(), requests)
 	})
@@ -235,7 +238,7 @@ func (c *call) batchProblem(failed []error, of int) error {
 		return !slices.ContainsFunc(failed, func(err error) bool { return !is(err) })
 	}
 	p := &problem{text: fmt.Sprintf("%d of %d requests did not succeed", len(failed), of), status: StatusFailed,
-		fix: "look for a status of 400 and more in the answers", cause: "the first: " + oneLine(failed[0].Error())}
+		fix: "look in the answers for an error, and for a status of 400 and more", cause: "the first: " + oneLine(failed[0].Error())}
 	switch {
 	case alike(func(err error) bool { return errors.Is(err, fob.ErrUnavailable) }):
 		p.status, p.fix = StatusUnavailable, "send them again later"

@@ -135,13 +135,20 @@ func (l *lastToken) Token(ctx context.Context, req fob.Request) (*fob.Token, err
 	// Fresh at first: not for each of a thousand pages.
 	whole.Fresh = req.Fresh || whole.Fresh && l.last() == nil
 	token, err := l.source.Token(ctx, whole)
-	if err == nil {
-		l.mu.Lock()
-		l.token = token
-		l.mu.Unlock()
+	if err != nil {
+		return nil, &tokenError{err}
 	}
-	return token, err
+	l.mu.Lock()
+	l.token = token
+	l.mu.Unlock()
+	return token, nil
 }
+
+// tokenError is why there was no token: nothing that the API did.
+type tokenError struct{ error }
+
+// Unwrap returns the error as the source of the tokens has it.
+func (e *tokenError) Unwrap() error { return e.error }
 
 func (l *lastToken) last() *fob.Token {
 	l.mu.Lock()
@@ -315,6 +322,9 @@ func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
 		return c.page(ctx, content, w)
 	}
 	out := c.inv.sink(w, c.columns(), filter != nil && c.raw)
+	if a, ok := out.(*arrayWriter); ok && !c.all {
+		out = a.lines // each result is a value of its own, as jq prints them
+	}
 	if filter != nil {
 		out = &filtered{ctx: ctx, filter: filter, to: out}
 	}
@@ -326,7 +336,10 @@ func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return errors.Join(err, out.end(err == nil))
+	if endErr := out.end(err == nil); err == nil {
+		err = endErr
+	}
+	return err
 }
 
 // send sends the request. The answer is a success.
@@ -399,17 +412,21 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	person := c.inv.terminal(w).is
 	switch {
 	case person && isJSON:
-		return c.reading(indent(w, resp.Body))
+		body, err := c.whole(resp)
+		if err != nil {
+			return err
+		}
+		return c.reading(broken(indent(w, bytes.NewReader(body)), body))
 	case person && kind != "" && !strings.HasPrefix(kind, "text/"):
 		return &problem{status: StatusUsage, text: "the answer is " + quoted(kind) + ", which is not for a terminal", fix: "write it to a file with --output-file FILE"}
 	case person:
-		text, err := io.ReadAll(resp.Body)
+		text, err := c.whole(resp)
 		if err != nil {
-			return c.reading(err)
+			return err
 		}
 		for line := range strings.Lines(string(text)) {
 			if _, err := io.WriteString(w, oneLine(line)+"\n"); err != nil {
-				return err
+				return writing(err)
 			}
 		}
 		return nil
@@ -470,22 +487,23 @@ func (c *call) items(ctx context.Context, content *content, w io.Writer, out sin
 		return err
 	}
 	defer resp.Body.Close()
-	d := jsontext.NewDecoder(resp.Body, jsontext.AllowDuplicateNames(true))
-	if d.PeekKind() == 0 { // or broken, which is told below
-		if _, err := d.ReadToken(); err == io.EOF {
-			return nil // no content
-		}
+	body, err := c.whole(resp)
+	switch {
+	case err != nil:
+		return err
+	case len(bytes.TrimSpace(body)) == 0 && c.method == http.MethodGet && resp.StatusCode == http.StatusOK:
+		return c.reading(errEmpty)
+	case len(bytes.TrimSpace(body)) == 0:
+		return nil
+	}
+	// All of it is looked at before any of it is printed.
+	if _, err := readItems(body, nowhere{}); err != nil {
+		return c.reading(err)
 	}
 	if itemwise {
-		_, err = readItems(d, out)
+		_, err = readItems(body, out)
 	} else {
-		var whole jsontext.Value
-		if whole, err = d.ReadValue(); err == nil {
-			err = out.item(whole)
-		}
-	}
-	if err == nil {
-		err = atEnd(d)
+		err = out.item(body)
 	}
 	return c.reading(err)
 }
@@ -496,22 +514,20 @@ func (c *call) pages(ctx context.Context, out sink) error {
 	if err != nil {
 		return err
 	}
-	if _, err := readItems(jsontext.NewDecoder(bytes.NewReader(first), jsontext.AllowDuplicateNames(true)), out); err != nil {
+	if _, err := readItems(first, out); err != nil {
 		return c.reading(err)
 	}
 	if next == "" {
 		return nil
 	}
-	link, err := url.Parse(next)
+	link, err := graph.NextLink(c.target, next)
 	switch {
 	case err != nil:
-		return errors.New("the API's next link is no URL")
-	case !sameOrigin(next, c.target.String()) || link.User != nil:
-		return fmt.Errorf("the API's next link leads to %s, another origin than %s; it is not followed", quoted(link.Host), quoted(c.target.Host))
-	case next == c.target.String():
+		return err
+	case link.String() == c.target.String():
 		return errors.New("the API's next link leads back to the same page; the list would never end")
 	}
-	for item, err := range c.client.Pages(ctx, next, c.header) {
+	for item, err := range c.client.Pages(ctx, link.String(), c.header) {
 		if err != nil {
 			return c.refused(err)
 		}
@@ -521,9 +537,6 @@ func (c *call) pages(ctx context.Context, out sink) error {
 	}
 	return nil
 }
-
-// maxFirstPage bounds the first page, of which it is not known what it is.
-const maxFirstPage = 64 << 20
 
 // firstPage reads the first answer whole before anything of it is printed. It
 // may turn out to be no collection.
@@ -538,97 +551,141 @@ func (c *call) firstPage(ctx context.Context) (page []byte, next string, err err
 		if err != nil {
 			return nil, "", err
 		}
-		page, err = io.ReadAll(io.LimitReader(resp.Body, maxFirstPage+1))
+		page, err = c.whole(resp)
 		resp.Body.Close()
-		switch {
-		case err == nil && len(page) > maxFirstPage:
-			return nil, "", fmt.Errorf("a page of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxFirstPage>>20)
-		case err == nil:
-			d := jsontext.NewDecoder(bytes.NewReader(page), jsontext.AllowDuplicateNames(true))
-			next, err := readItems(d, nowhere{})
-			if err == nil {
-				err = atEnd(d)
+		if err == nil {
+			if resp.StatusCode != http.StatusOK && len(page) == 0 {
+				return []byte(`{"value":[]}`), "", nil // it says that there is nothing
 			}
-			return page, next, c.reading(err)
-		case !errors.Is(err, fob.ErrUnavailable) || try == 3:
-			return nil, "", c.reading(err)
+			if next, err = readItems(page, nowhere{}); err == nil {
+				return page, next, nil
+			}
+			err = c.reading(err)
+		}
+		if !errors.Is(err, fob.ErrUnavailable) || try == 3 {
+			return nil, "", err
 		}
 	}
 }
 
-// atEnd makes sure that an answer is one JSON value.
-func atEnd(d *jsontext.Decoder) error {
-	if _, err := d.ReadToken(); err != io.EOF {
-		return errors.New("there is more behind the end of the JSON")
+// maxAnswer bounds an answer that is looked into. One that is printed as it
+// comes may have any length.
+const maxAnswer = 64 << 20
+
+// whole reads an answer to its end.
+func (c *call) whole(resp *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, c.reading(err)
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("an answer of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxAnswer>>20)
 	}
-	return nil
+	return graph.MendJSON(body), nil
 }
 
 // reading says that an error is about the answer, if it is not about the
 // output.
 func (c *call) reading(err error) error {
 	var own *problem
-	if err == nil || errors.Is(err, errOutput) || errors.Is(err, errEnough) || errors.As(err, &own) {
+	switch {
+	case err == nil || errors.Is(err, errOutput) || errors.Is(err, errEnough) || errors.As(err, &own):
 		return err
+	case c.method != http.MethodGet && !errors.Is(err, context.DeadlineExceeded):
+		return c.refused(fmt.Errorf("the request was carried out, but reading its answer: %w", err))
 	}
 	return c.refused(fmt.Errorf("reading the answer: %w", err))
 }
 
-// readItems writes the members of "value" as they come, or the whole object if
-// it is no collection. It returns the link to the next page.
-func readItems(d *jsontext.Decoder, out sink) (next string, err error) {
-	if d.PeekKind() != '{' {
-		whole, err := d.ReadValue()
-		if err != nil {
-			return "", err
+// As good as a broken connection: not every proxy tells them apart.
+var (
+	errCut   = fmt.Errorf("it ends in the middle of its JSON: %w", fob.ErrUnavailable)
+	errEmpty = fmt.Errorf("it is empty: %w", fob.ErrUnavailable)
+)
+
+// broken says in words what is wrong with a body that is no JSON.
+func broken(err error, body []byte) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		if len(bytes.TrimSpace(body)) == 0 {
+			return errEmpty
 		}
-		return "", out.item(whole)
+		return errCut
+	case !errors.As(err, &syntax):
+		return err
+	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
+		return errors.New("an HTML page instead of JSON; is a proxy or a sign-in page in the way?")
+	}
+	return fmt.Errorf("broken JSON at byte %d", syntax.ByteOffset)
+}
+
+// readItems writes the members of "value" to out, or all of the body if it is
+// no collection. It returns the link to the next page.
+func readItems(body []byte, out sink) (next string, err error) {
+	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
+	collection, next, err := readCollection(d, out)
+	if err == nil {
+		if _, err = d.ReadToken(); err != io.EOF {
+			return "", errors.New("there is more behind the end of the JSON")
+		}
+		if err = nil; !collection {
+			next, err = "", out.item(jsontext.Value(bytes.TrimSpace(body)))
+		}
+	}
+	return next, broken(err, body)
+}
+
+func readCollection(d *jsontext.Decoder, out sink) (collection bool, next string, err error) {
+	if d.PeekKind() != '{' {
+		return false, "", d.SkipValue()
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return "", err
+		return false, "", err
 	}
-	collection := false
-	whole := []byte{'{'}
+	var wrong error // with the link, if it is one
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
 		if err != nil {
-			return "", err
+			return false, "", err
 		}
-		member := name.String()
-		if member == "value" && d.PeekKind() == '[' {
+		switch name.String() {
+		case "value":
+			if d.PeekKind() != '[' {
+				err = d.SkipValue()
+				break
+			}
+			if collection {
+				return false, "", errors.New(`it has two "value" arrays`)
+			}
 			collection = true
-			if err := readElements(d, out); err != nil {
-				return "", err
+			err = readElements(d, out)
+		case "@odata.nextLink", "nextLink":
+			var raw jsontext.Value
+			if raw, err = d.ReadValue(); err == nil && raw.Kind() != 'n' {
+				var link string
+				if json.Unmarshal(raw, &link) != nil || next != "" && next != link {
+					wrong = errLink
+				}
+				next = link
 			}
-			continue
+		default:
+			err = d.SkipValue()
 		}
-		raw, err := d.ReadValue()
 		if err != nil {
-			return "", err
-		}
-		if (member == "@odata.nextLink" || member == "nextLink") && raw.Kind() == '"' {
-			if err := json.Unmarshal(raw, &next); err != nil {
-				return "", err
-			}
-		}
-		if !collection {
-			if len(whole) > 1 {
-				whole = append(whole, ',')
-			}
-			if whole, err = jsontext.AppendQuote(whole, member); err != nil {
-				return "", err
-			}
-			whole = append(append(whole, ':'), raw...)
+			return false, "", err
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return "", err
+		return false, "", err
 	}
-	if !collection {
-		return "", out.item(append(whole, '}'))
+	if collection && wrong != nil {
+		return true, "", wrong
 	}
-	return next, nil
+	return collection, next, nil
 }
+
+var errLink = errors.New("its link to the next page is none, or there are two of them")
 
 func readElements(d *jsontext.Decoder, out sink) error {
 	if _, err := d.ReadToken(); err != nil {

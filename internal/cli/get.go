@@ -34,8 +34,9 @@ func (inv *invocation) getCommand() *cobra.Command {
 			"known; for another one say with --resource or --scope which token it takes. The\n" +
 			"token is sent to the API's own origin and nowhere else.\n\n" +
 			"--jq chooses from the answer; where items are printed (--all, or -o ndjson,\n" +
-			"table, csv) from each of them. Strings are printed as they are unless -o says\n" +
-			"json.\n\n" +
+			"table, csv) from each of them. Strings are printed as they are; with -o json\n" +
+			"every result is one JSON value, as jq prints it, and with --all all of them are\n" +
+			"one array.\n\n" +
 			"A service that throttles or fails is asked again. --timeout bounds the whole\n" +
 			"call: with --all every page, and every wait between them. Where it is not given,\n" +
 			"one answer gets a minute, and --all goes on as long as pages come.\n\n" +

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,7 +27,19 @@ func api(t *testing.T, answer http.HandlerFunc) (get func(args ...string) ran, a
 // apiWith is api for any command, with what it reads from stdin.
 func apiWith(t *testing.T, answer http.HandlerFunc) (run func(stdin string, args ...string) ran, address string) {
 	t.Helper()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	flags, environ := apiServer(t, answer)
+	return func(stdin string, args ...string) ran {
+		var stdout, stderr bytes.Buffer
+		status := Run(t.Context(), Env{Args: append(slices.Clone(args), flags...), Environ: environ, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
+		return ran{status, stdout.String(), stderr.String()}
+	}, flags[1]
+}
+
+// apiServer starts the server of api and returns how a command finds it: the
+// address first.
+func apiServer(t *testing.T, answer http.HandlerFunc) (flags, environ []string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.URL.Path, "/oauth2/v2.0/token") {
 			fmt.Fprint(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":3600}`)
@@ -34,18 +47,15 @@ func apiWith(t *testing.T, answer http.HandlerFunc) (run func(stdin string, args
 		}
 		answer(w, r)
 	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // faults are what is tested
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return func(stdin string, args ...string) ran {
-		var stdout, stderr bytes.Buffer
-		status := Run(t.Context(), Env{Args: append(slices.Clone(args), "--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca),
-			Environ: []string{"AZURE_CLIENT_SECRET=secret", "AZURE_CLIENT_ID=client", "AZURE_TENANT_ID=tenant.example", "FOB_CACHE_DIR=" + filepath.Join(t.TempDir(), "cache")},
-			Stdin:   strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
-		return ran{status, stdout.String(), stderr.String()}
-	}, server.URL
+	return []string{"--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca},
+		[]string{"AZURE_CLIENT_SECRET=secret", "AZURE_CLIENT_ID=client", "AZURE_TENANT_ID=tenant.example", "FOB_CACHE_DIR=" + filepath.Join(t.TempDir(), "cache")}
 }
 
 func TestANextLinkToAnotherOriginIsNotFollowed(t *testing.T) {
@@ -56,7 +66,7 @@ func TestANextLinkToAnotherOriginIsNotFollowed(t *testing.T) {
 		fmt.Fprintf(w, `{"value":[{"id":1}],"@odata.nextLink":%q}`, other.URL+"/next")
 	})
 	got := call("/users", "--all", "-o", "ndjson")
-	if got.status != StatusFailed || got.stdout != "{\"id\":1}\n" || !strings.Contains(got.stderr, "another origin") || visited {
+	if got.status != StatusFailed || got.stdout != "{\"id\":1}\n" || !strings.Contains(got.stderr, "a link to another place, "+other.URL) || visited {
 		t.Errorf("%+v", got)
 	}
 }
@@ -218,6 +228,56 @@ func TestATimeoutSaysOfAWriteThatItMayHaveHappened(t *testing.T) {
 		got := run(`{"url":"/groups","method":"POST"}`, append(args, "--timeout", "300ms")...)
 		if got.status != StatusUnavailable || !strings.Contains(lastError(got.stderr), "no whole answer within 300ms; it may have been carried out all the same") || strings.Contains(got.stdout, "not sent") {
 			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+func TestAHostileNextLinkIsSaidInWords(t *testing.T) {
+	for link, want := range map[string]string{
+		"https://user@HOST/v1.0/users?p=2":    "has a user name before its host",
+		"http://HOST/v1.0/users?p=2":          "sent a link to another place, http://HOST; it is not followed",
+		"https://evil.example/v1.0/users":     "sent a link to another place, https://evil.example:443; it is not followed",
+		"javascript:alert(1)":                 "sent a link that is not followed",
+		"//evil.example/v1.0/users":           "sent a link that is not followed",
+		"https://HOST\\\\@evil.example/users": "sent a link that is not followed",
+	} {
+		var host string
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+			host = r.Host
+			fmt.Fprintf(w, `{"value":[{"id":1}],"@odata.nextLink":"%s"}`, strings.ReplaceAll(link, "HOST", r.Host))
+		})
+		got := call("/users", "--all", "-o", "ndjson")
+		if got.status != StatusFailed || got.stdout != "{\"id\":1}\n" || !strings.Contains(lastError(got.stderr), strings.ReplaceAll(want, "HOST", host)) {
+			t.Errorf("%s: %+v", link, got)
+		}
+	}
+}
+
+func TestAnAnswerWithoutContentHasNoItems(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for want, args := range map[string][]string{"[]\n": {"--all"}, "": {"-o", "ndjson"}} {
+		if got := call(append([]string{"/users"}, args...)...); got.status != StatusDone || got.stdout != want {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+func TestARefusedTokenIsTriedAgainWithTheSameWords(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(401) })
+	got := call("/users?$top=1", "--timeout", "5s", "-o", "ndjson")
+	if got.status != StatusRefused || !strings.Contains(got.stderr, "\ntry:   fob get '/users?$top=1' --timeout 5s -o ndjson ") || !strings.HasSuffix(got.stderr, " --force-refresh\n") {
+		t.Errorf("%+v", got)
+	}
+	if got := call("/users", "--force-refresh"); strings.Contains(got.stderr, "try:") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestARefusalWithoutASentenceHasWords(t *testing.T) {
+	for _, body := range []string{`{"error":"Word"}`, `{"error":{"code":"Word","message":""}}`} {
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(409); io.WriteString(w, body) })
+		if got := call("/users"); !strings.Contains(got.stderr, "fob: error: Word: Conflict (HTTP 409, GET /v1.0/users)\n") {
+			t.Errorf("%+v", got)
 		}
 	}
 }

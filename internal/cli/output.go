@@ -354,7 +354,7 @@ func appendCSV(dst []byte, row []tableCell) []byte {
 			dst = append(dst, ',')
 		}
 		text := c.text
-		if !c.number && text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+		if !c.number && startsFormula(text) {
 			text = "'" + text
 		}
 		if !strings.ContainsAny(text, "\",\r\n;") && text == strings.TrimSpace(text) {
@@ -366,6 +366,12 @@ func appendCSV(dst []byte, row []tableCell) []byte {
 		dst = append(dst, '"')
 	}
 	return append(dst, '\r', '\n')
+}
+
+// startsFormula reports whether a spreadsheet may take a text for a formula:
+// some do for full-width signs, too, and after what they leave out.
+func startsFormula(text string) bool {
+	return strings.IndexAny(strings.TrimLeft(text, " \t\r\n"), "=+-@＝＋－＠") == 0 || text != "" && strings.IndexByte("\t\r\n", text[0]) >= 0
 }
 
 // tableWriter prints columns for a person. The widths follow from the first

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,7 +28,13 @@ func TestTheFormsOfAList(t *testing.T) {
 		{[]string{"-o", "table"}, "displayName         phones     age  id\nAda                 [\"+41 1\"]    7  1\n=HYPERLINK(\"evil\")              -5  2\n"},
 		{[]string{"--jq", ".value[].displayName"}, "Ada\n=HYPERLINK(\"evil\")\n"},
 		{[]string{"--jq", ".value[] | {id, n: .age}"}, `{"id":"1","n":7}` + "\n" + `{"id":"2","n":-5}` + "\n"},
-		{[]string{"--jq", ".value[0].displayName", "-o", "json"}, "[\n\"Ada\"\n]\n"},
+		{[]string{"--jq", ".value[0].displayName", "-o", "json"}, "\"Ada\"\n"},
+		{[]string{"--jq", ".value[0]|{id}", "-o", "json"}, `{"id":"1"}` + "\n"},
+		{[]string{"--jq", "[.value[].id]", "-o", "json"}, `["1","2"]` + "\n"},
+		{[]string{"--jq", ".value[].id", "-o", "json"}, "\"1\"\n\"2\"\n"},
+		{[]string{"--jq", "empty", "-o", "json"}, ""},
+		{[]string{"--jq", ".id", "-o", "json", "--all"}, "[\n\"1\",\n\"2\"\n]\n"},
+		{[]string{"--jq", "empty", "-o", "json", "--all"}, "[]\n"},
 		{[]string{"--jq", "select(.age > 0) | .id", "--all"}, "1\n"},
 		{[]string{"--jq", ".id", "-o", "ndjson"}, "\"1\"\n\"2\"\n"},
 		{[]string{"--jq", "{id, age}", "-o", "csv"}, "age,id\r\n7,1\r\n-5,2\r\n"},
@@ -36,6 +43,54 @@ func TestTheFormsOfAList(t *testing.T) {
 		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, twoUsers) })
 		if got := call(append([]string{"/users"}, test.args...)...); got.status != StatusDone || got.stdout != test.want {
 			t.Errorf("%v: %d\n%s\nwant\n%s\n%s", test.args, got.status, got.stdout, test.want, got.stderr)
+		}
+	}
+}
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestAFullDiskIsSaidOnce(t *testing.T) {
+	server, environ := apiServer(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, twoUsers) })
+	for _, args := range [][]string{{"--all"}, {"-o", "ndjson"}, {"-o", "csv"}, {"-o", "table"}, {"--jq", ".value"}, {}} {
+		var stderr bytes.Buffer
+		status := Run(t.Context(), Env{Args: append(append([]string{"get", "/users"}, args...), server...), Environ: environ, Stdin: strings.NewReader(""), Stdout: full{}, Stderr: &stderr})
+		if status != StatusFailed || strings.Count(stderr.String(), "no space left") != 1 || strings.Contains(stderr.String(), "reading") {
+			t.Errorf("%v: %d, %s", args, status, stderr.String())
+		}
+	}
+}
+
+func TestAnAnswerThatIsLookedIntoIsBounded(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"value":["`)
+		for {
+			if _, err := io.WriteString(w, strings.Repeat("x", 64<<10)); err != nil {
+				return
+			}
+		}
+	})
+	for _, args := range [][]string{{"--all"}, {"-o", "ndjson"}, {"--jq", "."}} {
+		if got := call(append([]string{"/users"}, args...)...); got.status != StatusFailed || !strings.Contains(got.stderr, "an answer of more than 64 MiB") || got.stdout != "" {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+func TestTextsThatWereCutWithinACharacterArePrinted(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"value":[{"a":"x\ud83d"}]}`:           `{"a":"x\ufffd"}`,
+		"{\"value\":[{\"a\":\"x\xf0\x9f\"}]}":   `{"a":"x\ufffd"}`,
+		"\ufeff" + `{"value":[{"a":"x"}]}`:      `{"a":"x"}`,
+		`{"value":[null,{"a":"\ud83d\ude00"}]}`: `{"a":"\ud83d\ude00"}`,
+	} {
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })
+		for _, args := range [][]string{{"-o", "ndjson"}, {"--all", "-o", "ndjson"}} {
+			if got := call(append([]string{"/users"}, args...)...); got.status != StatusDone || got.stdout != want+"\n" {
+				t.Errorf("%q: %+v", body, got)
+			}
 		}
 	}
 }
@@ -93,7 +148,7 @@ func TestAFilterKeepsLongNumbersAndHasNoEnvironment(t *testing.T) {
 }
 
 func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
-	for _, text := range []string{"=1", "+1", "-1", "@SUM", "plain", "a,b", `a"b`, " padded ", "", "x;y", "ü=", "'=1"} {
+	for _, text := range []string{"=1", "+1", "-1", "@SUM", "plain", "＝1", "＋1", "－1", "＠SUM", "\t=1", "\r=1", "\n@x", "\tplain", "\rplain", " =1", "a,b", `a"b`, " padded ", "", "x;y", "ü=", "'=1"} {
 		line := appendCSV(nil, []tableCell{{text: text}, {text: "-7", number: true}})
 		row, err := csv.NewReader(bytes.NewReader(line)).Read()
 		if err != nil {
@@ -101,8 +156,8 @@ func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
 			continue
 		}
 		want := text
-		if strings.ContainsAny(text[:min(1, len(text))], "=+-@") {
-			want = "'" + text
+		if formula := strings.ContainsAny(text, "=+-@＝＋－＠\t\r\n") && text != "ü=" && text != "'=1"; formula {
+			want = "'" + strings.ReplaceAll(text, "\r\n", "\n")
 		}
 		if row[0] != want || row[1] != "-7" {
 			t.Errorf("%q became %q", text, row)

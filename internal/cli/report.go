@@ -149,6 +149,7 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var late *lateError
+	var elsewhere *elsewhereError
 	emulator := inv.settings != nil && inv.settings.emulator != nil
 	switch {
 	case errors.As(err, &verification) || errors.As(err, &authority):
@@ -160,6 +161,8 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 		}
 	case errors.As(err, &late):
 		r.fix = fmt.Sprintf("try again, or wait longer than %s with --timeout", late.after)
+	case errors.As(err, &elsewhere):
+		r.fix = "check that " + oneLine(elsewhere.host) + " is the right host and runs, and the proxy (HTTPS_PROXY, NO_PROXY), then try again"
 	case emulator:
 		r.cause = "the emulator at " + inv.settings.emulator.URL + " does not answer; it may have ended"
 		r.fix = "start it, in another terminal"
