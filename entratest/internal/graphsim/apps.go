@@ -122,11 +122,7 @@ func (c *call) registrations() []any {
 }
 
 func (c *call) applications() {
-	q, ok := c.query(applicationType, collection)
-	if !ok {
-		return
-	}
-	c.collect(q, applicationType, "applications", c.registrations(), func(v any) object { return applicationType.show(v, q.selected) })
+	c.list(applicationType, collection, c.registrations)
 }
 
 // lookupApp finds a registration by its object id.
@@ -154,19 +150,7 @@ func (c *call) findApp(key string) (*directory.App, bool) {
 	return a, true
 }
 
-func (c *call) application() {
-	q, ok := c.query(applicationType, expandable)
-	if !ok {
-		return
-	}
-	a, ok := c.findApp(c.arg(0))
-	if !ok {
-		return
-	}
-	if o, ok := c.expanded(applicationType.show(a, q.selected), a, q); ok {
-		c.entity("applications"+q.columns()+"/$entity", o)
-	}
-}
+func (c *call) application() { c.one(applicationType) }
 
 var appReadOnly = []string{"id", "appId", "createdDateTime", "deletedDateTime", "publisherDomain", "passwordCredentials", "certification", "disabledByMicrosoftStatus", "verifiedPublisher"}
 

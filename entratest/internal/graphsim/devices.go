@@ -41,11 +41,7 @@ func deviceValue(d *directory.Device, name string) (any, bool) {
 }
 
 func (c *call) devices() {
-	q, ok := c.query(deviceType, collection)
-	if !ok {
-		return
-	}
-	c.collect(q, deviceType, "devices", all(c.World.Devices(c.tenant())), func(v any) object { return deviceType.show(v, q.selected) })
+	c.list(deviceType, collection, func() []any { return all(c.World.Devices(c.tenant())) })
 }
 
 // findDevice looks a device up, or answers 404.
@@ -57,19 +53,7 @@ func (c *call) findDevice() (*directory.Device, bool) {
 	return d, ok
 }
 
-func (c *call) device() {
-	q, ok := c.query(deviceType, expandable)
-	if !ok {
-		return
-	}
-	d, ok := c.findDevice()
-	if !ok {
-		return
-	}
-	if o, ok := c.expanded(deviceType.show(d, q.selected), d, q); ok {
-		c.entity("devices"+q.columns()+"/$entity", o)
-	}
-}
+func (c *call) device() { c.one(deviceType) }
 
 // deviceReadOnly are the properties of a device that it tells itself.
 var deviceReadOnly = []string{"id", "deletedDateTime", "approximateLastSignInDateTime", "deviceId", "deviceVersion", "onPremisesLastSyncDateTime",

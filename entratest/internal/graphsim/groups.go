@@ -10,26 +10,10 @@ import (
 )
 
 func (c *call) groups() {
-	q, ok := c.query(groupType, collection)
-	if !ok {
-		return
-	}
-	c.collect(q, groupType, "groups", all(c.World.Groups(c.tenant())), func(v any) object { return groupType.show(v, q.selected) })
+	c.list(groupType, collection, func() []any { return all(c.World.Groups(c.tenant())) })
 }
 
-func (c *call) group() {
-	q, ok := c.query(groupType, expandable)
-	if !ok {
-		return
-	}
-	g, ok := c.findGroup(c.arg(0))
-	if !ok {
-		return
-	}
-	if o, ok := c.expanded(groupType.show(g, q.selected), g, q); ok {
-		c.entity("groups"+q.columns()+"/$entity", o)
-	}
-}
+func (c *call) group() { c.one(groupType) }
 
 // findGroup looks a group up by its id (Graph knows no other key), or answers
 // 404.

@@ -78,12 +78,7 @@ func (c *call) subscriptions() []subscription {
 }
 
 func (c *call) subscribedSkus() {
-	q, ok := c.query(skuType, 0)
-	if !ok {
-		return
-	}
-	q.top = 0 // all at once
-	c.collect(q, skuType, "subscribedSkus", all(c.subscriptions()), func(v any) object { return skuType.show(v, q.selected) })
+	c.list(skuType, 0, func() []any { return all(c.subscriptions()) })
 }
 
 func (c *call) subscribedSku() {

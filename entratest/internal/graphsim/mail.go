@@ -76,6 +76,15 @@ func (c *call) mailboxOwner() (*directory.User, bool) {
 	return u, ok
 }
 
+// mailbox finds the user whose mail is asked for, and the folder if the path
+// names one, or answers.
+func (c *call) mailbox() (u *directory.User, in folder, ok bool) {
+	if u, ok = c.mailboxOwner(); ok {
+		in, ok = c.findFolder(u, c.folder)
+	}
+	return u, in, ok
+}
+
 // box returns a mailbox. The caller holds the lock.
 func (m *mailboxes) box(owner string) *mailbox {
 	if m.boxes == nil {
@@ -165,11 +174,7 @@ func (c *call) messages() {
 	if !ok {
 		return
 	}
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	in, ok := c.findFolder(u, c.folder)
+	u, in, ok := c.mailbox()
 	if !ok {
 		return
 	}
@@ -193,11 +198,7 @@ func (c *call) itemNotFound() {
 // onMessage finds the message of the path and works on it, or answers 404; 412
 // if it is not the one that If-Match speaks of.
 func (c *call) onMessage(do func(u *directory.User, m *message)) {
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	in, ok := c.findFolder(u, c.folder)
+	u, in, ok := c.mailbox()
 	if !ok {
 		return
 	}
@@ -254,11 +255,7 @@ func (c *call) createMessage() {
 	if !ok || !c.noOptions() {
 		return
 	}
-	u, ok := c.mailboxOwner()
-	if !ok {
-		return
-	}
-	in, ok := c.findFolder(u, c.folder)
+	u, in, ok := c.mailbox()
 	if !ok {
 		return
 	}

@@ -144,8 +144,38 @@ func (c *call) subject() (any, bool) {
 		v, ok = c.findPrincipal(c.arg(0))
 	case "devices":
 		v, ok = c.findDevice()
+	case "directoryRoles":
+		v, ok = c.findRole(c.arg(0))
 	}
 	return v, ok
+}
+
+// list answers with a collection that paths begin with: all at once where there
+// are no pages.
+func (c *call) list(t *entityType, allowed int, rows func() []any) {
+	q, ok := c.query(t, allowed)
+	if !ok {
+		return
+	}
+	if allowed&pageable == 0 {
+		q.top = 0
+	}
+	c.collect(q, t, t.set, rows(), func(v any) object { return t.show(v, q.selected) })
+}
+
+// one answers with the object that the path names.
+func (c *call) one(t *entityType) {
+	q, ok := c.query(t, expandable)
+	if !ok {
+		return
+	}
+	v, ok := c.subject()
+	if !ok {
+		return
+	}
+	if o, ok := c.expanded(t.show(v, q.selected), v, q); ok {
+		c.entity(t.set+q.columns()+"/$entity", o)
+	}
 }
 
 // relation answers with what a relation of the object in the path leads to.

@@ -85,11 +85,7 @@ func (c *call) allPrincipals() []any {
 }
 
 func (c *call) principals() {
-	q, ok := c.query(principalType, collection)
-	if !ok {
-		return
-	}
-	c.collect(q, principalType, "servicePrincipals", c.allPrincipals(), func(v any) object { return principalType.show(v, q.selected) })
+	c.list(principalType, collection, c.allPrincipals)
 }
 
 // lookupPrincipal finds a service principal by its object id.
@@ -117,19 +113,7 @@ func (c *call) findPrincipal(key string) (principal, bool) {
 	return p, true
 }
 
-func (c *call) principal() {
-	q, ok := c.query(principalType, expandable)
-	if !ok {
-		return
-	}
-	p, ok := c.findPrincipal(c.arg(0))
-	if !ok {
-		return
-	}
-	if o, ok := c.expanded(principalType.show(p, q.selected), p, q); ok {
-		c.entity("servicePrincipals"+q.columns()+"/$entity", o)
-	}
-}
+func (c *call) principal() { c.one(principalType) }
 
 func (c *call) createPrincipal() {
 	given, ok := c.fields(principalType, []string{"id", "displayName", "appDisplayName"})

@@ -10,12 +10,10 @@ import (
 )
 
 func (c *call) organizations() {
-	q, ok := c.query(organizationType, pageable)
-	if !ok {
-		return
-	}
-	t, _ := c.World.Tenant(c.tenant())
-	c.collect(q, organizationType, "organization", []any{t}, func(v any) object { return organizationType.show(v, q.selected) })
+	c.list(organizationType, pageable, func() []any {
+		t, _ := c.World.Tenant(c.tenant())
+		return []any{t}
+	})
 }
 
 func (c *call) organization() {
@@ -32,16 +30,13 @@ func (c *call) organization() {
 }
 
 func (c *call) domains() {
-	q, ok := c.query(domainType, pageable)
-	if !ok {
-		return
-	}
-	t, _ := c.World.Tenant(c.tenant())
-	var rows []any
-	for i, name := range t.Domains {
-		rows = append(rows, domain{name, i == 0})
-	}
-	c.collect(q, domainType, "domains", rows, func(v any) object { return domainType.show(v, q.selected) })
+	c.list(domainType, pageable, func() (rows []any) {
+		t, _ := c.World.Tenant(c.tenant())
+		for i, name := range t.Domains {
+			rows = append(rows, domain{name, i == 0})
+		}
+		return rows
+	})
 }
 
 // roles are the directory roles of the tenant: the one that there always is,
@@ -63,12 +58,7 @@ func (c *call) roles() []directoryRole {
 }
 
 func (c *call) directoryRoles() {
-	q, ok := c.query(roleType, 0)
-	if !ok {
-		return
-	}
-	q.top = 0 // all at once, as the real service does
-	c.collect(q, roleType, "directoryRoles", all(c.roles()), func(v any) object { return roleType.show(v, q.selected) })
+	c.list(roleType, 0, func() []any { return all(c.roles()) })
 }
 
 // findRole looks a directory role up by its id, or answers 404.
@@ -82,15 +72,7 @@ func (c *call) findRole(id string) (directoryRole, bool) {
 	return directoryRole{}, false
 }
 
-func (c *call) directoryRole() {
-	q, ok := c.query(roleType, 0)
-	if !ok {
-		return
-	}
-	if r, ok := c.findRole(c.arg(0)); ok {
-		c.entity("directoryRoles"+q.columns()+"/$entity", roleType.show(r, q.selected))
-	}
-}
+func (c *call) directoryRole() { c.one(roleType) }
 
 func (c *call) roleMembers() {
 	q, ok := c.query(objectType, 0)
@@ -155,19 +137,15 @@ func (c *call) removeRoleMember() {
 }
 
 func (c *call) roleTemplates() {
-	q, ok := c.query(roleTemplateType, 0)
-	if !ok {
-		return
-	}
-	var rows []any
-	for template := range roleNames {
-		rows = append(rows, directoryRole{c.tenant(), template})
-	}
-	slices.SortFunc(rows, func(a, b any) int {
-		return strings.Compare(roleNames[a.(directoryRole).template], roleNames[b.(directoryRole).template])
+	c.list(roleTemplateType, 0, func() (rows []any) {
+		for template := range roleNames {
+			rows = append(rows, directoryRole{c.tenant(), template})
+		}
+		slices.SortFunc(rows, func(a, b any) int {
+			return strings.Compare(roleNames[a.(directoryRole).template], roleNames[b.(directoryRole).template])
+		})
+		return rows
 	})
-	q.top = 0
-	c.collect(q, roleTemplateType, "directoryRoleTemplates", rows, func(v any) object { return roleTemplateType.show(v, q.selected) })
 }
 
 // oidc is OpenID Connect's userinfo, which Entra leaves to Graph.

@@ -88,7 +88,33 @@ func idOf(v any) string {
 	return s
 }
 
+// userText is where a user keeps a property that is any text; nil if it is none.
+func userText(u *directory.User, name string) *string {
+	switch name {
+	case "givenName":
+		return &u.GivenName
+	case "surname":
+		return &u.Surname
+	case "mail":
+		return &u.Mail
+	case "jobTitle":
+		return &u.JobTitle
+	case "department":
+		return &u.Department
+	case "officeLocation":
+		return &u.Office
+	case "preferredLanguage":
+		return &u.PreferredLanguage
+	case "mobilePhone":
+		return &u.MobilePhone
+	}
+	return nil
+}
+
 func userValue(u *directory.User, name string) (any, bool) {
+	if s := userText(u, name); s != nil {
+		return text(*s), true
+	}
 	switch name {
 	case "id":
 		return u.ID, true
@@ -96,22 +122,6 @@ func userValue(u *directory.User, name string) (any, bool) {
 		return u.UPN, true
 	case "displayName":
 		return text(u.DisplayName), true
-	case "givenName":
-		return text(u.GivenName), true
-	case "surname":
-		return text(u.Surname), true
-	case "mail":
-		return text(u.Mail), true
-	case "jobTitle":
-		return text(u.JobTitle), true
-	case "department":
-		return text(u.Department), true
-	case "officeLocation":
-		return text(u.Office), true
-	case "preferredLanguage":
-		return text(u.PreferredLanguage), true
-	case "mobilePhone":
-		return text(u.MobilePhone), true
 	case "businessPhones":
 		return append([]string{}, u.BusinessPhones...), true
 	case "accountEnabled":

@@ -39,20 +39,7 @@ func (c *call) countUsers() {
 	c.users()
 }
 
-// user answers with the user named in the path, or the signed-in one.
-func (c *call) user() {
-	q, ok := c.query(userType, expandable)
-	if !ok {
-		return
-	}
-	u, ok := c.findUser(c.arg(0))
-	if !ok {
-		return
-	}
-	if o, ok := c.expanded(userType.show(u, q.selected), u, q); ok {
-		c.entity("users"+q.columns()+"/$entity", o)
-	}
-}
+func (c *call) user() { c.one(userType) }
 
 // self says whether name is the signed-in user's.
 func (c *call) self(name string) bool {
@@ -147,6 +134,10 @@ func (c *call) conflict(err error, property string) bool {
 func setUser(u *directory.User, of *directory.Tenant, given fields) error {
 	for _, f := range given {
 		s := str(f.value)
+		if into := userText(u, f.name); into != nil {
+			*into = s
+			continue
+		}
 		switch f.name {
 		case "accountEnabled":
 			on, ok := f.value.(bool)
@@ -159,22 +150,6 @@ func setUser(u *directory.User, of *directory.Tenant, given fields) error {
 				return fmt.Errorf("Invalid value specified for property 'displayName' of resource 'User'.")
 			}
 			u.DisplayName = s
-		case "givenName":
-			u.GivenName = s
-		case "surname":
-			u.Surname = s
-		case "mail":
-			u.Mail = s
-		case "jobTitle":
-			u.JobTitle = s
-		case "department":
-			u.Department = s
-		case "officeLocation":
-			u.Office = s
-		case "preferredLanguage":
-			u.PreferredLanguage = s
-		case "mobilePhone":
-			u.MobilePhone = s
 		case "businessPhones":
 			u.BusinessPhones = stringsIn(f.value)
 			if len(u.BusinessPhones) > 1 {
