@@ -40,7 +40,8 @@ func (inv *invocation) exportCommand() *cobra.Command {
 			"Interrupted in any way, also by kill -9, the same command goes on where it was:\n" +
 			"no item is lost and none is there twice. FILE.checkpoint holds the place.\n\n" +
 			"--delta keeps a file current: the first run copies everything, each later one\n" +
-			"asks only for what has changed since. FILE.delta holds the place.",
+			"asks only for what has changed since. FILE.delta holds the place. Where $select\n" +
+			"names members, owners or manager, these are kept current as well.",
 		Example: "fob export /users --to users.ndjson\n" +
 			"fob export '/users?$select=id,displayName,mail' --to users.csv --parallel 8\n" +
 			"fob export /users --to users.ndjson --delta\n" +

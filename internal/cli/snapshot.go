@@ -89,9 +89,12 @@ func (x *export) makeSnapshot(ctx context.Context, state *snapshot) error {
 			return &problem{status: StatusUsage, text: quoted(x.to) + " exists, and nothing says from where to ask for changes",
 				fix: "choose another name, or say with --replace that it may be written over"}
 		}
-		latest, err := x.deltaAddress()
-		if err != nil {
+		latest, err := x.deltaAddress("$deltatoken=latest")
+		switch {
+		case err != nil:
 			return err
+		case len(x.related()) > 0:
+			return x.makeWithRelations(ctx)
 		}
 		now := x.client.Delta(latest, x.header)
 		for _, err := range now.Items(ctx) { // none, usually: they come with the export
@@ -112,8 +115,42 @@ func (x *export) makeSnapshot(ctx context.Context, state *snapshot) error {
 	return x.saveSnapshot(state)
 }
 
-// deltaAddress is the delta function of the collection, from now on.
-func (x *export) deltaAddress() (string, error) {
+// makeWithRelations makes a snapshot that holds relations, too: lists have no
+// $select for these, so all of it comes from the list of changes.
+func (x *export) makeWithRelations(ctx context.Context) error {
+	address, err := x.deltaAddress()
+	if err != nil {
+		return err
+	}
+	m := x.inv.meter("")
+	known, _, link, err := x.changes(ctx, address, m)
+	m.clear()
+	if err != nil {
+		return x.refused(err)
+	}
+	if err := replaceFile(x.to, func(io.Writer) error { return nil }); err != nil {
+		return err
+	}
+	if _, err := x.apply(known, true); err != nil {
+		return err
+	}
+	return x.saveSnapshot(&snapshot{Version: snapshotVersion, Address: x.address, Link: link, Whole: true, Updated: time.Now().UTC()})
+}
+
+// related are the relations that $select names.
+func (x *export) related() []string {
+	named := selected(x.target.RawQuery)
+	return slices.DeleteFunc(slices.Clone(relations), func(relation string) bool {
+		return !slices.ContainsFunc(named, func(name string) bool { return strings.EqualFold(name, relation) })
+	})
+}
+
+// relations are what lists of changes tell of besides properties. A user has
+// one manager, all others lead to many.
+var relations = []string{"members", "owners", "manager", "registeredOwners", "registeredUsers", "scopedRoleMembers"}
+
+// deltaAddress is the delta function of the collection, with more options.
+func (x *export) deltaAddress(more ...string) (string, error) {
 	u := *x.target
 	var kept []string
 	for option := range strings.SplitSeq(u.RawQuery, "&") {
@@ -128,7 +165,7 @@ func (x *export) deltaAddress() (string, error) {
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/delta"
 	u.RawPath = ""
-	u.RawQuery = strings.Join(append(kept, "$deltatoken=latest"), "&")
+	u.RawQuery = strings.Join(append(kept, more...), "&")
 	return u.String(), nil
 }
 
@@ -174,6 +211,7 @@ func (x *export) saveSnapshot(state *snapshot) error {
 // change is the latest that is known about an item.
 type change struct {
 	item    jsontext.Value // nil: it is gone
+	fresh   bool           // it is there again: nothing of what it was before is left
 	turn    int            // in which order they came
 	applied bool
 }
@@ -197,7 +235,7 @@ func (x *export) changes(ctx context.Context, link string, m *meter) (known map[
 		case removed:
 			known[id] = &change{turn: len(known)}
 		case latest == nil || latest.item == nil:
-			known[id] = &change{item: item.Clone(), turn: len(known)}
+			known[id] = &change{item: item.Clone(), fresh: latest != nil, turn: len(known)}
 		default:
 			if latest.item, err = merge(latest.item, item); err != nil {
 				return nil, false, "", err
@@ -246,7 +284,8 @@ func identify(item jsontext.Value) (id string, removed bool, err error) {
 }
 
 // merge returns old with the members of news in place of its own: a list of
-// changes need not repeat what stayed the same.
+// changes need not repeat what stayed the same. What it tells of a relation
+// ("members@delta") is added to what it told before.
 func merge(old, news jsontext.Value) (jsontext.Value, error) {
 	fresh := map[string]jsontext.Value{}
 	var order []string
@@ -259,28 +298,127 @@ func merge(old, news jsontext.Value) (jsontext.Value, error) {
 		return nil, err
 	}
 	merged := []byte{'{'}
-	add := func(name string, value jsontext.Value) {
-		if len(merged) > 1 {
-			merged = append(merged, ',')
-		}
-		quoted, _ := jsontext.AppendQuote(nil, name) // only bad UTF-8 is an error, and is replaced
-		merged = append(append(append(merged, quoted...), ':'), value...)
-	}
 	if err := eachMember(old, func(name string, value jsontext.Value) {
 		if replaced, ok := fresh[name]; ok {
+			if strings.HasSuffix(name, "@delta") && value.Kind() == '[' && replaced.Kind() == '[' {
+				replaced = concatenate(value, replaced)
+			}
 			value = replaced
 			delete(fresh, name)
 		}
-		add(name, value)
+		merged = appendMember(merged, name, value)
 	}); err != nil {
 		return nil, err
 	}
 	for _, name := range order {
 		if value, ok := fresh[name]; ok {
-			add(name, value)
+			merged = appendMember(merged, name, value)
 		}
 	}
 	return append(merged, '}'), nil
+}
+
+// appendMember goes on with an object.
+func appendMember(object []byte, name string, value jsontext.Value) []byte {
+	if len(object) > 1 {
+		object = append(object, ',')
+	}
+	object, _ = jsontext.AppendQuote(object, name) // only bad UTF-8 is an error, and is replaced
+	return append(append(object, ':'), value...)
+}
+
+// concatenate joins two arrays.
+func concatenate(a, b jsontext.Value) jsontext.Value {
+	first, second := bytes.TrimSpace(a[1:len(a)-1]), bytes.TrimSpace(b[1:len(b)-1])
+	joined := append([]byte{'['}, first...)
+	if len(first) > 0 && len(second) > 0 {
+		joined = append(joined, ',')
+	}
+	return append(append(joined, second...), ']')
+}
+
+// fold carries out what an item tells of its relations: "members@delta" adds to
+// "members" and takes away from it. Relations that are not among related are
+// left out: nobody knows what they were before.
+func fold(item jsontext.Value, related []string) (jsontext.Value, error) {
+	if !bytes.Contains(item, []byte("@delta")) {
+		return item, nil
+	}
+	before, changed := map[string]jsontext.Value{}, map[string]bool{} // by the name of the relation
+	if err := eachMember(item, func(name string, value jsontext.Value) {
+		if relation, isDelta := strings.CutSuffix(name, "@delta"); isDelta {
+			changed[relation] = slices.Contains(related, relation)
+		} else if slices.Contains(related, name) {
+			before[name] = value.Clone()
+		}
+	}); err != nil {
+		return nil, err
+	}
+	folded := []byte{'{'}
+	var failed error
+	err := eachMember(item, func(name string, value jsontext.Value) {
+		relation, isDelta := strings.CutSuffix(name, "@delta")
+		switch {
+		case isDelta && changed[relation]:
+			list, err := relatives(before[relation], value)
+			failed = errors.Join(failed, err)
+			switch {
+			case relation != "manager":
+				value = append(append([]byte{'['}, bytes.Join(list, []byte{','})...), ']')
+			case len(list) == 0:
+				value = jsontext.Value("null")
+			default:
+				value = list[len(list)-1] // there is only one
+			}
+			folded = appendMember(folded, relation, value)
+		case !isDelta && !changed[name]:
+			folded = appendMember(folded, name, value)
+		}
+	})
+	return append(folded, '}'), errors.Join(err, failed)
+}
+
+// relatives are those of before, a list or one of them, with changes carried
+// out.
+func relatives(before, changes jsontext.Value) (list [][]byte, err error) {
+	at := map[string]int{} // by id, in list
+	put := func(v jsontext.Value) error {
+		id, removed, err := identify(v)
+		i, known := at[id]
+		switch {
+		case err != nil:
+			return err
+		case removed && known:
+			list[i] = nil
+			delete(at, id)
+		case removed:
+		case known:
+			list[i] = v.Clone()
+		default:
+			at[id] = len(list)
+			list = append(list, v.Clone())
+		}
+		return nil
+	}
+	for _, v := range []jsontext.Value{before, changes} {
+		switch v.Kind() {
+		case '[':
+			d := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true))
+			d.ReadToken()
+			for d.PeekKind() != ']' && err == nil {
+				var one jsontext.Value
+				if one, err = d.ReadValue(); err == nil {
+					err = put(one)
+				}
+			}
+		case '{':
+			err = put(v)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(list, func(v []byte) bool { return v == nil }), nil
 }
 
 // eachMember goes through an object, all members included.
@@ -312,6 +450,7 @@ func (x *export) apply(known map[string]*change, resync bool) (counts changeCoun
 	if len(known) == 0 && !resync {
 		return counts, nil
 	}
+	related := x.related()
 	err = replaceFile(x.to, func(w io.Writer) error {
 		out := bufio.NewWriterSize(w, 128<<10)
 		if err := eachLine(x.to, func(line jsontext.Value) error {
@@ -332,9 +471,12 @@ func (x *export) apply(known map[string]*change, resync bool) (counts changeCoun
 			default:
 				latest.applied = true
 				before := line
-				if resync {
+				if resync || latest.fresh {
 					line = latest.item
 				} else if line, err = merge(line, latest.item); err != nil {
+					return err
+				}
+				if line, err = fold(line, related); err != nil {
 					return err
 				}
 				counts.changed += boolInt(!bytes.Equal(before, line))
@@ -349,10 +491,14 @@ func (x *export) apply(known map[string]*change, resync bool) (counts changeCoun
 				continue
 			}
 			counts.added++
-			if err := latest.item.Compact(jsontext.AllowDuplicateNames(true)); err != nil {
+			item, err := fold(latest.item, related)
+			if err == nil {
+				err = item.Compact(jsontext.AllowDuplicateNames(true))
+			}
+			if err != nil {
 				return err
 			}
-			if _, err := out.Write(append(latest.item, '\n')); err != nil {
+			if _, err := out.Write(append(item, '\n')); err != nil {
 				return err
 			}
 		}

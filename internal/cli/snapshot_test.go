@@ -135,6 +135,54 @@ func TestASnapshotIsOfOneAddress(t *testing.T) {
 	}
 }
 
+func TestMembershipsAreFolded(t *testing.T) {
+	c := &changing{changes: map[string]string{
+		"": `{"id":"1","members@delta":[{"id":"a"},{"id":"b"}]},{"id":"2","name":"two"},{"id":"1","members@delta":[{"id":"c"}]},{"id":"3","owners@delta":[{"id":"x"}]}`,
+		"a": `{"id":"1","members@delta":[{"id":"d"},{"id":"a","@removed":{"reason":"deleted"}}]},{"id":"2","members@delta":[{"id":"e"}]},
+			{"id":"1","members@delta":[{"id":"d","@removed":{"reason":"deleted"}},{"id":"b","n":1}]},{"id":"4","members@delta":[{"id":"f"},{"id":"f","@removed":{}}]}`,
+		"b": `{"id":"1","@removed":{"reason":"changed"}},{"id":"1","name":"again","members@delta":[{"id":"z"}]}`,
+	}, next: map[string]string{"": "a", "a": "b", "b": "c"}}
+	run, _ := apiWith(t, c.serve)
+	file := filepath.Join(t.TempDir(), "groups.ndjson")
+	export := func() ran { return run("", "export", "/groups?$select=name,members", "--to", file, "--delta") }
+	for _, want := range []string{
+		`{"id":"1","members":[{"id":"a"},{"id":"b"},{"id":"c"}]}` + "\n" + `{"id":"2","name":"two"}` + "\n" + `{"id":"3"}` + "\n",
+		`{"id":"1","members":[{"id":"b","n":1},{"id":"c"}]}` + "\n" + `{"id":"2","name":"two","members":[{"id":"e"}]}` + "\n" + `{"id":"3"}` + "\n" + `{"id":"4","members":[]}` + "\n",
+		`{"id":"1","name":"again","members":[{"id":"z"}]}` + "\n" + `{"id":"2","name":"two","members":[{"id":"e"}]}` + "\n" + `{"id":"3"}` + "\n" + `{"id":"4","members":[]}` + "\n",
+	} {
+		state, _ := os.ReadFile(snapshotFile(file))
+		if got := export(); got.status != StatusDone || fileText(t, file) != want {
+			t.Errorf("%+v\n%s", got, fileText(t, file))
+		}
+		if state == nil {
+			continue
+		}
+		if err := os.WriteFile(snapshotFile(file), state, 0o600); err != nil { // as if it had not been saved
+			t.Fatal(err)
+		}
+		if got := export(); got.status != StatusDone || fileText(t, file) != want {
+			t.Errorf("twice: %+v\n%s", got, fileText(t, file))
+		}
+	}
+}
+
+func TestAManagerIsOneOrNone(t *testing.T) {
+	for _, test := range [][2]string{
+		{`{"id":"1","manager@delta":[{"id":"m"}]}`, `{"id":"1","manager":{"id":"m"}}`},
+		{`{"id":"1","manager":{"id":"m"},"manager@delta":[{"id":"n"},{"id":"m","@removed":{}}]}`, `{"id":"1","manager":{"id":"n"}}`},
+		{`{"id":"1","manager":{"id":"m"},"manager@delta":[{"id":"m","@removed":{}}]}`, `{"id":"1","manager":null}`},
+		{`{"id":"1","manager":{"id":"m"},"note":"@delta"}`, `{"id":"1","manager":{"id":"m"},"note":"@delta"}`},
+		{`{"id":"1","members@delta":[{"id":"m"}]}`, `{"id":"1"}`},
+	} {
+		if got, err := fold([]byte(test[0]), []string{"manager"}); err != nil || string(got) != test[1] {
+			t.Errorf("%s: %s, %v", test[0], got, err)
+		}
+	}
+	if _, err := fold([]byte(`{"id":"1","manager@delta":["x"]}`), []string{"manager"}); err == nil {
+		t.Error("what is no object is no manager")
+	}
+}
+
 func TestMergingKeepsWhatStayedTheSame(t *testing.T) {
 	for _, test := range []struct{ old, news, want string }{
 		{`{"id":"1","a":1,"b":2}`, `{"id":"1","b":3,"c":4}`, `{"id":"1","a":1,"b":3,"c":4}`},
