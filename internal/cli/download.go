@@ -16,6 +16,11 @@ func (c *call) isDownload() bool {
 // download fetches a file. What an earlier run left of it is not fetched
 // again.
 func (c *call) download(ctx context.Context) error {
+	ctx, cancel, err := c.withGivenTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	part := graph.PartialFile(c.outputFile)
 	if info, err := os.Stat(part); err == nil && info.Size() > 0 {
 		c.inv.tell("going on with %s, which has %d bytes, if it is still the same file", part, info.Size())

@@ -35,7 +35,7 @@ func TestADownloadThatBrokeOffGoesOnWithoutTheTokenAtTheStorage(t *testing.T) {
 		http.Redirect(w, r, storage.URL+"/file", http.StatusFound)
 	})
 	file := filepath.Join(t.TempDir(), "file.bin")
-	got := run("", "get", "/me/drive/items/1/content", "--output-file", file, "--timeout", "150ms")
+	got := run("", "get", "/me/drive/items/1/content", "--output-file", file, "--timeout", "1s")
 	if got.status == StatusDone || !strings.Contains(got.stderr, "goes on from there") {
 		t.Fatalf("%+v", got)
 	}

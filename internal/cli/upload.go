@@ -61,6 +61,11 @@ func unspool(file *os.File) {
 // upload sends a file in pieces and returns what became of it. An earlier run
 // that was interrupted is gone on with.
 func (c *call) upload(ctx context.Context, content *content) (jsontext.Value, error) {
+	ctx, cancel, err := c.withGivenTimeout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
 	kept, err := c.keptUpload(ctx, content)
 	if err != nil {
 		return nil, err

@@ -278,6 +278,29 @@ func TestWithoutACacheNoUploadIsKept(t *testing.T) {
 	}
 }
 
+func TestAnUploadEndsWithTheTimeoutThatIsGivenAndGoesOn(t *testing.T) {
+	d := newDrive(t)
+	file, content := largeFile(t, largeSize)
+	enough := make(chan struct{})
+	d.answer = func(_ http.ResponseWriter, piece int) bool {
+		if piece == 2 {
+			<-enough
+		}
+		return piece == 2
+	}
+	got := d.put(file, "--timeout", "1s")
+	close(enough)
+	if got.status != StatusUnavailable || !strings.Contains(got.stderr, "no whole answer within 1s") || !strings.Contains(got.stderr, "note: 10485760 of") {
+		t.Errorf("%+v", got)
+	}
+	d.mu.Lock()
+	d.answer = nil
+	d.mu.Unlock()
+	if got := d.put(file); got.status != StatusDone || d.sessions != 1 || !bytes.Equal(d.have, content) {
+		t.Errorf("%+v, %d sessions", got, d.sessions)
+	}
+}
+
 func TestOneFileIsSentToOnePlaceByOneRunAtATime(t *testing.T) {
 	d := newDrive(t)
 	file, content := largeFile(t, largeSize)
