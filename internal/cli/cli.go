@@ -66,6 +66,7 @@ type invocation struct {
 	// tracer records the exchanges of a command with --trace, once there are any.
 	tracer     *trace.Recorder
 	startTrace sync.Once
+	hidden     []string // addresses that no trace shows
 	// opened is the store, once a command has opened it.
 	opened *filestore.Store
 	// status is the exit status of a command that ran another program.

@@ -85,6 +85,9 @@ func (inv *invocation) traced(base http.RoundTripper) http.RoundTripper {
 	}
 	inv.startTrace.Do(func() {
 		inv.tracer = &trace.Recorder{Base: base}
+		for _, address := range inv.hidden {
+			inv.tracer.HideAddress(address)
+		}
 		if inv.flags.trace == toStderr {
 			t := inv.terminal(inv.Stderr)
 			inv.tracer.Done = func(e trace.Exchange) {
@@ -97,6 +100,17 @@ func (inv *invocation) traced(base http.RoundTripper) http.RoundTripper {
 		}
 	})
 	return inv.tracer
+}
+
+// hide keeps an address that is a permission in itself out of the trace.
+func (inv *invocation) hide(address string) {
+	switch {
+	case inv.flags.trace == "" || address == "":
+	case inv.tracer == nil:
+		inv.hidden = append(inv.hidden, address)
+	default:
+		inv.tracer.HideAddress(address)
+	}
 }
 
 // tellStory writes one line of an exchange to stderr.

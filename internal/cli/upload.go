@@ -180,6 +180,7 @@ func (c *call) keptUpload(ctx context.Context, content *content) (*keptUpload, e
 		c.inv.warn(err)
 	}
 	last, err := readUpload(ctx, store, k.key)
+	c.inv.hide(last.URL)
 	switch {
 	case errors.Is(err, fob.ErrNotStored):
 	case err != nil:
@@ -204,6 +205,7 @@ func (c *call) keptUpload(ctx context.Context, content *content) (*keptUpload, e
 // remember keeps what the next run goes on with. An upload that cannot be kept
 // goes on all the same.
 func (k *keptUpload) remember(s graph.UploadSession) {
+	k.c.inv.hide(s.URL.Reveal())
 	if k.store == nil {
 		return
 	}

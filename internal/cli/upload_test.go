@@ -363,6 +363,39 @@ func TestWhatBecameOfAnUploadIsPrintedAsWanted(t *testing.T) {
 	}
 }
 
+func TestATraceShowsNoUploadAddress(t *testing.T) {
+	d := newDrive(t)
+	d.refuse(2)
+	file, _ := largeFile(t, largeSize)
+	for _, name := range []string{"", "=first.html", "=next.har", "=last.md"} {
+		trace := "--trace"
+		if name != "" {
+			trace = "--trace=" + filepath.Join(t.TempDir(), name[1:])
+		}
+		got := d.put(file, trace, "-v", "--include")
+		text := got.stdout + got.stderr
+		if name != "" {
+			more, err := os.ReadFile(trace[len("--trace="):])
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(more)
+		}
+		if !strings.Contains(text, "PUT") || strings.Contains(text, "hidden") {
+			t.Errorf("%s: %s", trace, text)
+		}
+		if name == "=next.har" { // the one after it finds a changed file
+			if err := os.Chtimes(file, time.Time{}, time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.refuse(len(d.pieces) + 1)
+	}
+	if d.sessions != 2 || len(d.cancelled) != 1 {
+		t.Errorf("%d sessions, cancelled %v", d.sessions, d.cancelled)
+	}
+}
+
 func TestConditionsOfAPutHoldForAnUpload(t *testing.T) {
 	file, _ := largeFile(t, 5<<20)
 	d := newDrive(t)

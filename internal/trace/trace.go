@@ -152,6 +152,15 @@ func (r *Recorder) complete(e *Exchange, fill func()) {
 	}
 }
 
+// HideAddress removes an address that is a permission in itself, such as that
+// of an upload, from what is recorded from now on. Its host stays.
+func (r *Recorder) HideAddress(address string) {
+	if u, err := url.Parse(address); err == nil {
+		r.secrets().learn(u.EscapedPath())
+		r.secrets().learnValues(u.Query(), queryShown)
+	}
+}
+
 // Exchanges returns what was recorded, in the order of the requests, and how
 // many more there were than are kept.
 func (r *Recorder) Exchanges() (all []Exchange, dropped int) {
