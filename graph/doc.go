@@ -14,8 +14,9 @@
 // [Client.Do] sends one request. [Client.Pages] walks a collection,
 // [Client.Delta] what changed since the last time. [Client.Export] and
 // [Client.ExportFile] copy a collection of any size to NDJSON in flat memory.
-// [Client.Batch] sends many small requests by the twenty. [Client.Upload] and
-// [Client.Download] move files that may be larger than one request.
+// [Client.Batch] sends many small requests by the twenty. [Client.Upload],
+// [Client.Download] and [Client.DownloadFile] move files that may be larger
+// than one request, and go on in the next process where one was killed.
 //
 // # What is promised
 //

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -36,6 +37,13 @@ func exampleClient() (client *graph.Client, end func()) {
 	})
 	service.HandleFunc("GET /v1.0/users/delta", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"value":[{"id":"3","@removed":{"reason":"deleted"}}],"@odata.deltaLink":"http://%s/v1.0/users/delta?$deltatoken=5"}`, r.Host)
+	})
+	service.HandleFunc("POST /v1.0/me/drive/root:/report.txt:/createUploadSession", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"uploadUrl":"http://%s/upload/1","expirationDateTime":"2030-01-01T00:00:00Z"}`, r.Host)
+	})
+	service.HandleFunc("PUT /upload/1", func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"name":"report.txt","size":%d}`, r.ContentLength)
 	})
 	server := httptest.NewServer(service)
 	client = &graph.Client{
@@ -125,6 +133,28 @@ func ExampleClient_Delta() {
 	// Output:
 	// {"id":"3","@removed":{"reason":"deleted"}} true
 	// to go on with: true
+}
+
+func ExampleClient_Upload() {
+	client, end := exampleClient()
+	defer end()
+	report := strings.NewReader("All is well.")
+	// What is remembered from one run of the program to the next: keep it like a
+	// password.
+	remembered := ""
+	item, err := client.Upload(context.Background(), graph.Upload{
+		Session: "/me/drive/root:/report.txt:/createUploadSession",
+		Content: report, Size: report.Size(),
+		URL: fob.NewSecret(remembered), // goes on where the last run ended
+		OnSession: func(s graph.UploadSession) {
+			remembered = s.URL.Reveal() // nothing when the upload is over
+		},
+	})
+	fmt.Println(item, err)
+	fmt.Printf("%q\n", remembered)
+	// Output:
+	// {"name":"report.txt","size":12} <nil>
+	// ""
 }
 
 func ExampleAudience() {
