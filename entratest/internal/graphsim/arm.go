@@ -146,7 +146,7 @@ func (c *call) armMetadata(version string) {
 	audiences := []string{"https://management.core.windows.net/", "https://management.azure.com/"}
 	cloud := object{
 		{"name", "FobEmulator"}, {"portal", authority}, {"resourceManager", arm}, {"gallery", arm}, {"graph", graph},
-		{"graphAudience", "https://graph.microsoft.com/"}, {"microsoftGraphResourceId", "https://graph.microsoft.com/"},
+		{"graphAudience", "https://graph.microsoft.com/"}, {"microsoftGraphResourceId", graph + "/"},
 		{"authentication", object{{"loginEndpoint", authority}, {"audiences", audiences}, {"tenant", "common"}, {"identityProvider", "AAD"}}},
 		{"suffixes", object{{"keyVaultDns", "vault.azure.net"}, {"storage", "core.windows.net"}, {"sqlServerHostname", "database.windows.net"}}},
 	}

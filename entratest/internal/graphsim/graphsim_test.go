@@ -558,7 +558,7 @@ func TestResourceManagerListsTenantsAndSubscriptions(t *testing.T) {
 	if a = f.get("/arm/subscriptions/"+SubscriptionID(directory.TenantID)+"?api-version=2019-11-01", tok); a.body["subscriptionId"] != SubscriptionID(directory.TenantID) {
 		t.Error(a.text)
 	}
-	if a = f.get("/arm/metadata/endpoints?api-version=2022-09-01", ""); a.body["microsoftGraphResourceId"] != "https://graph.microsoft.com/" {
+	if a = f.get("/arm/metadata/endpoints?api-version=2022-09-01", ""); a.body["microsoftGraphResourceId"] != f.url+"/" {
 		t.Error(a.text)
 	}
 	if a = f.get("/arm/metadata/endpoints?api-version=2020-06-01", ""); !strings.HasPrefix(a.text, "[{") {
