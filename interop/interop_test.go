@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/fobauth/fob/entratest"
 )
@@ -167,6 +168,16 @@ func (c certificate) file(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// pfx packs certificate and key without a password.
+func (c certificate) pfx(t *testing.T) []byte {
+	t.Helper()
+	data, err := pkcs12.Modern.Encode(c.key, c.leaf, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // issuer is somebody else's token service, such as a CI system or a cluster.

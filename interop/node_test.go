@@ -30,6 +30,10 @@ func TestNode(t *testing.T) {
 	if err != nil {
 		missing("node is missing: install Node.js 20 or newer, then run: %s", installNode)
 	}
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		missing("chromium is missing: apt-get install chromium")
+	}
 	files, err := filepath.Glob("node/*.test.mjs")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no tests in node/: %v", err)
@@ -38,14 +42,14 @@ func TestNode(t *testing.T) {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, ".test.mjs"), func(t *testing.T) {
 			t.Parallel()
-			runNode(t, node, name)
+			runNode(t, node, name, "FOB_INTEROP_CHROMIUM="+chromium)
 		})
 	}
 }
 
 var passed = regexp.MustCompile(`(?m)^# pass [1-9]`)
 
-func runNode(t *testing.T, node, name string) {
+func runNode(t *testing.T, node, name string, more ...string) {
 	emu := entratest.New(t, quick, func(cfg *entratest.Config) { cfg.ControlListen = "127.0.0.1:0" })
 	certificate := registered(t, emu, entratest.DaemonClientID).file(t)
 	env, err := emu.Env()
@@ -57,6 +61,7 @@ func runNode(t *testing.T, node, name string) {
 	cmd.Env = append(plainEnvironment(), env...)
 	cmd.Env = append(cmd.Env, "FOB_INTEROP_GRAPH="+emu.GraphURL(), "FOB_INTEROP_CERTIFICATE="+certificate, "FOB_INTEROP_BROWSER="+browserServer(t, emu))
 	cmd.Env = append(cmd.Env, desktop(t, emu)...)
+	cmd.Env = append(cmd.Env, more...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("node --test %s: %v\n%s", name, err, out)

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -60,14 +61,14 @@ func TestProgramsWithoutAnySettingSignInAtTheEmulator(t *testing.T) {
 }
 
 func inPlaceOfMicrosoft(t *testing.T) {
-	emu := entratest.New(t, func(cfg *entratest.Config) {
-		cfg.Listen, cfg.Impersonate = "127.0.0.1:443", entratest.MicrosoftHosts()
+	emu := entratest.New(t, quick, func(cfg *entratest.Config) {
+		cfg.Listen, cfg.Impersonate, cfg.ControlListen = "127.0.0.1:443", entratest.MicrosoftHosts(), "127.0.0.1:0"
 	})
 	ca, err := emu.CAFile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"SSL_CERT_FILE": ca, "NODE_EXTRA_CA_CERTS": ca, "AZURE_TENANT_ID": entratest.TenantID,
+	for name, value := range map[string]string{"SSL_CERT_FILE": ca, "NODE_EXTRA_CA_CERTS": ca, "REQUESTS_CA_BUNDLE": ca, "AZURE_TENANT_ID": entratest.TenantID,
 		"AZURE_CLIENT_ID": entratest.DaemonClientID, "AZURE_CLIENT_SECRET": entratest.DaemonSecret} {
 		t.Setenv(name, value)
 	}
@@ -86,6 +87,7 @@ func inPlaceOfMicrosoft(t *testing.T) {
 		credential, err := azidentity.NewDefaultAzureCredential(nil)
 		wantUsers(t, azToken(t, credential, err))
 	})
+	t.Run("HashiCorp", func(t *testing.T) { hashicorp(t, emu) })
 	t.Run("JavaScript", func(t *testing.T) {
 		node, err := exec.LookPath("node")
 		if err != nil {
@@ -100,6 +102,68 @@ func inPlaceOfMicrosoft(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	})
+	t.Run("Python", func(t *testing.T) { python(t, emu) })
+	t.Run("Azure CLI", func(t *testing.T) { azureCLI(t, emu) })
+}
+
+// debianPython is the interpreter that Debian's packages are for.
+const debianPython = "/usr/bin/python3"
+
+func python(t *testing.T, emu *entratest.Emulator) {
+	if err := exec.CommandContext(t.Context(), debianPython, "-c", "import msal").Run(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("MSAL for Python is missing: apt-get install python3-msal")
+		}
+		t.Skip("MSAL for Python is missing: apt-get install python3-msal")
+	}
+	useDesktop(t, emu)
+	t.Setenv("BROWSER", os.Getenv("BROWSER")+" %s &") // else Python waits for it to end, and it for Python
+	t.Setenv("FOB_EMULATOR_CONTROL", emu.ControlURL())
+	t.Setenv("FOB_INTEROP_CERTIFICATE", registered(t, emu, entratest.DaemonClientID).file(t))
+	cmd := exec.CommandContext(t.Context(), debianPython, "-B", "-W", "ignore", "test_msal.py")
+	cmd.Dir = "python"
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "\nOK\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// azureCLI runs where somebody has it: it is too large to be installed for this.
+func azureCLI(t *testing.T, emu *entratest.Emulator) {
+	if _, err := exec.LookPath("az"); err != nil {
+		t.Skip("az is missing: apt-get install azure-cli")
+	}
+	t.Setenv("AZURE_CONFIG_DIR", t.TempDir())
+	t.Setenv("AZURE_CORE_COLLECT_TELEMETRY", "false")
+	az := func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), "az", append(args, "-o", "tsv")...).Output()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			t.Fatalf("az %s: %v\n%s", args, err, exit.Stderr)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	certificate := registered(t, emu, entratest.DaemonClientID).file(t)
+	for _, credential := range []string{entratest.DaemonSecret, certificate} {
+		az("login", "--service-principal", "-u", entratest.DaemonClientID, "-p", credential, "--tenant", entratest.TenantDomain)
+		if got := az("account", "show", "--query", "id"); got != entratest.SubscriptionID(entratest.TenantID) {
+			t.Errorf("the subscription is %q", got)
+		}
+		wantUsers(t, az("account", "get-access-token", "--resource-type", "ms-graph", "--query", "accessToken"))
+	}
+	az("login", "-u", entratest.AdaUPN, "-p", entratest.AdaPassword)
+	if got := az("ad", "signed-in-user", "show", "--query", "id"); got != entratest.AdaID {
+		t.Errorf("signed in is %q", got)
+	}
+	app := az("ad", "app", "create", "--display-name", "made by az", "--query", "appId")
+	if got := az("ad", "app", "list", "--display-name", "made by az", "--query", "[].appId"); got == "" || got != app {
+		t.Errorf("az made app %q and lists %q", app, got)
+	}
+	if got := az("ad", "user", "get-member-groups", "--id", entratest.BenUPN, "--query", "[].displayName"); got != "Platform\nReaders" {
+		t.Errorf("ben's groups are %q", got)
+	}
 }
 
 // wantUsers calls Graph by its real name and by the means of any program.

@@ -22,6 +22,7 @@ export const certificate = readFileSync(certificateFile, "utf8");
 export const cli = { id: "f0b00000-1003-4000-8000-000000000001" };
 export const daemon = { id: "f0b00000-1003-4000-8000-000000000002", secret: "daemon-secret-value-1" };
 export const api = { id: "f0b00000-1003-4000-8000-000000000003", secret: "api-secret-value-1", scope: "api://fob-api/access_as_user" };
+export const spa = { id: "f0b00000-1003-4000-8000-000000000005" };
 export const web = { id: "f0b00000-1003-4000-8000-000000000004", secret: "web-secret-value-1" };
 export const ben = { id: "f0b00000-1001-4000-8000-000000000002", upn: "ben@fob.example", password: "ben-password-1", name: "Ben Ostrow" };
 export const graphDefault = "https://graph.microsoft.com/.default";
