@@ -11,7 +11,7 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-var applicationType = &entityType{name: "application", set: "applications", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId", "uniqueName"},
+var applicationType = &entityType{name: "application", set: "applications", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId", "uniqueName"}, expands: []string{"owners"},
 	value: func(v any, name string) (any, bool) { return applicationValue(v.(*directory.App), name) }}
 
 func applicationValue(a *directory.App, name string) (any, bool) {
@@ -284,6 +284,38 @@ func (c *call) deleteApplication() {
 		c.World.DeleteApp(c.tenant(), a.ClientID)
 		c.noContent()
 	}
+}
+
+func (c *call) addAppOwner() {
+	v, ok := c.reference()
+	if !ok {
+		return
+	}
+	a, ok := c.findApp(c.arg(0))
+	if !ok {
+		return
+	}
+	err := errors.New("An invalid operation was included in the following modified references: 'owners'.")
+	if t := typeOf(v); t == userType || t == principalType {
+		c.World.UpdateApp(a.ClientID, func(a *directory.App) { err = refer(&a.Owners, idOf(v), "owners", a.ObjectID) })
+	}
+	if !c.conflict(err, "owners") {
+		c.noContent()
+	}
+}
+
+func (c *call) removeAppOwner() {
+	a, ok := c.findApp(c.arg(0))
+	if !ok || !c.noOptions() {
+		return
+	}
+	found := false
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { found = unrefer(&a.Owners, c.arg(1)) })
+	if !found {
+		c.notFound(c.arg(1))
+		return
+	}
+	c.noContent()
 }
 
 // federated is a federated credential of an app.

@@ -246,18 +246,28 @@ func (c *call) require(given fields, t *entityType, names ...string) bool {
 	return true
 }
 
-// reference returns the object id at the end of a body's @odata.id, or answers
-// 400.
-func (c *call) reference() (id string, ok bool) {
+// reference returns the object that a body's @odata.id refers to, or answers 400
+// or 404.
+func (c *call) reference() (v any, ok bool) {
 	body, ok := c.readObject(true)
+	if !ok || !c.noOptions() {
+		return nil, false
+	}
+	for name := range body {
+		if !annotation(name) {
+			c.refuse(http.StatusBadRequest, "Request_BadRequest", "Invalid property '"+name+"'.")
+			return nil, false
+		}
+	}
+	id, ok := c.referred(str(body["@odata.id"]))
 	if !ok {
-		return "", false
-	}
-	address, _ := body["@odata.id"].(string)
-	if id, ok = c.referred(address); !ok {
 		c.refuse(http.StatusBadRequest, "Request_BadRequest", "Invalid URL format specified in @odata.id property. Please specify a valid URL for the target resource.")
+		return nil, false
 	}
-	return id, ok
+	if v, ok = c.object(id); !ok {
+		c.notFound(id)
+	}
+	return v, ok
 }
 
 // referred returns the object id that an address ends with. Whatever host it

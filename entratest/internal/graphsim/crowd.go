@@ -409,10 +409,39 @@ const (
 	identitiesColumn
 )
 
-var crowdColumns = map[string]crowdColumn{"id": idColumn, "userPrincipalName": upnColumn, "mail": upnColumn, "displayName": displayNameColumn,
-	"givenName": givenColumn, "surname": surnameColumn, "jobTitle": titleColumn, "department": departmentColumn, "officeLocation": officeColumn,
-	"businessPhones": phoneColumn, "createdDateTime": createdColumn, "signInSessionsValidFromDateTime": createdColumn, "mailNickname": nickColumn,
-	"proxyAddresses": proxyColumn, "identities": identitiesColumn}
+// columnOf is the column of a property, fixedColumn if all of the crowd have the
+// same.
+func columnOf(property string) crowdColumn {
+	switch property {
+	case "id":
+		return idColumn
+	case "userPrincipalName", "mail":
+		return upnColumn
+	case "displayName":
+		return displayNameColumn
+	case "givenName":
+		return givenColumn
+	case "surname":
+		return surnameColumn
+	case "jobTitle":
+		return titleColumn
+	case "department":
+		return departmentColumn
+	case "officeLocation":
+		return officeColumn
+	case "businessPhones":
+		return phoneColumn
+	case "createdDateTime", "signInSessionsValidFromDateTime":
+		return createdColumn
+	case "mailNickname":
+		return nickColumn
+	case "proxyAddresses":
+		return proxyColumn
+	case "identities":
+		return identitiesColumn
+	}
+	return fixedColumn
+}
 
 // crowdWriter writes users of a crowd as JSON without making them first.
 type crowdWriter struct {
@@ -437,7 +466,7 @@ func writerOf(selected []string, crowd *directory.Crowd) *crowdWriter {
 			lead += ","
 		}
 		lead += `"` + name + `":`
-		if column := crowdColumns[name]; column != fixedColumn {
+		if column := columnOf(name); column != fixedColumn {
 			w.leads, w.columns = append(w.leads, lead), append(w.columns, column)
 			lead = ""
 			continue

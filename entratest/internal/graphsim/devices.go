@@ -7,7 +7,8 @@ import (
 )
 
 var deviceType = &entityType{name: "device", set: "devices", bases: []string{"directoryObject"}, strict: true, keys: []string{"deviceId"},
-	value: func(v any, name string) (any, bool) { return deviceValue(v.(*directory.Device), name) }}
+	expands: []string{"memberOf", "registeredOwners", "registeredUsers", "transitiveMemberOf"},
+	value:   func(v any, name string) (any, bool) { return deviceValue(v.(*directory.Device), name) }}
 
 func deviceValue(d *directory.Device, name string) (any, bool) {
 	switch name {

@@ -113,6 +113,7 @@ type call struct {
 	cast         string   // the type that a collection is narrowed to, in lower case
 	folder       string   // of mail, that the path names before a message; empty: any
 	segmentCount bool     // the path ends with /$count
+	references   bool     // the path ends with /$ref
 	path         string   // of a drive item, without a leading slash
 	byPath       bool
 	batched      bool   // part of a $batch

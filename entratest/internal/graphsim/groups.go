@@ -137,6 +137,15 @@ func refer(list *[]string, id, relation, self string) error {
 	return nil
 }
 
+// unrefer takes a reference away, and says whether it was there.
+func unrefer(list *[]string, id string) bool {
+	i := slices.IndexFunc(*list, func(m string) bool { return strings.EqualFold(m, id) })
+	if i >= 0 {
+		*list = slices.Delete(*list, i, i+1)
+	}
+	return i >= 0
+}
+
 func (c *call) updateGroup() {
 	given, ok := c.fields(groupType, append([]string{"groupTypes"}, groupReadOnly...), bindMembers, bindOwners)
 	if !ok {
@@ -209,20 +218,6 @@ func (c *call) within(g *directory.Group) []any {
 	return found
 }
 
-func (c *call) memberRefs() {
-	q, ok := c.query(objectType, collection&^expandable&^filterable|plain)
-	if !ok {
-		return
-	}
-	g, ok := c.findGroup(c.arg(0))
-	if !ok {
-		return
-	}
-	c.collect(q, objectType, "Collection($ref)", c.resolve(g.Members), func(v any) object {
-		return object{{"@odata.id", c.origin() + "/" + c.version + "/directoryObjects/" + idOf(v)}}
-	})
-}
-
 func (c *call) addMember() {
 	c.addReference("members", func(g *directory.Group) *[]string { return &g.Members })
 }
@@ -231,17 +226,12 @@ func (c *call) addOwner() {
 }
 
 func (c *call) addReference(relation string, of func(*directory.Group) *[]string) {
-	id, ok := c.reference()
-	if !ok || !c.noOptions() {
+	v, ok := c.reference()
+	if !ok {
 		return
 	}
 	g, ok := c.findGroup(c.arg(0))
 	if !ok {
-		return
-	}
-	v, ok := c.object(id)
-	if !ok {
-		c.notFound(id)
 		return
 	}
 	switch t := typeOf(v); {
@@ -269,12 +259,9 @@ func (c *call) removeReference(of func(*directory.Group) *[]string) {
 	}
 	id := c.arg(1)
 	err := c.World.UpdateGroup(c.tenant(), g.ID, func(g *directory.Group) error {
-		list := of(g)
-		i := slices.IndexFunc(*list, func(m string) bool { return strings.EqualFold(m, id) })
-		if i < 0 {
+		if !unrefer(of(g), id) {
 			return directory.ErrNotFound
 		}
-		*list = slices.Delete(*list, i, i+1)
 		return nil
 	})
 	if errors.Is(err, directory.ErrNotFound) {

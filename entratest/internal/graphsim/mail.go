@@ -35,7 +35,7 @@ type message struct {
 	attachments []*attachment
 }
 
-var messageType = &entityType{name: "message", set: "messages", bases: []string{"outlookItem"},
+var messageType = &entityType{name: "message", set: "messages", bases: []string{"outlookItem"}, expands: []string{"attachments"},
 	value: func(v any, name string) (any, bool) {
 		m := v.(*message)
 		switch name {

@@ -10,16 +10,6 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-// relations are the relations that can be expanded, by type.
-var relations = map[string][]string{
-	"user":             {"manager", "directReports", "memberOf", "transitiveMemberOf"},
-	"group":            {"members", "owners", "memberOf", "transitiveMembers", "transitiveMemberOf"},
-	"application":      {"owners"},
-	"device":           {"memberOf", "registeredOwners", "registeredUsers", "transitiveMemberOf"},
-	"servicePrincipal": {"appRoleAssignments"},
-	"message":          {"attachments"},
-}
-
 // related returns what a relation leads to. One object rather than many is
 // returned as single.
 func (c *call) related(v any, relation string) (many []any, single bool) {
@@ -209,9 +199,12 @@ func (c *call) relationQuery() (query, bool) {
 		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment 'microsoft.graph."+c.cast+"'.")
 		return query{}, false
 	}
-	if c.cast != "" && !(c.eventual() && strings.Contains(strings.ToLower(c.r.URL.RawQuery), "count=true")) {
+	if c.cast != "" && !(c.eventual() && (c.segmentCount || strings.Contains(strings.ToLower(c.r.URL.RawQuery), "count=true"))) {
 		c.refuse(http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported Query.")
 		return query{}, false
+	}
+	if c.references {
+		return c.query(t, collection&^expandable&^filterable|plain)
 	}
 	return c.query(t, collection)
 }
@@ -232,12 +225,21 @@ func (c *call) castType() *entityType {
 // path narrows it to.
 func (c *call) objects(q query, rows []any) {
 	t := c.castType()
+	if c.references {
+		c.collect(q, objectType, "Collection($ref)", rows, c.referTo)
+		return
+	}
 	if t == objectType {
 		c.collect(q, objectType, "directoryObjects", rows, func(v any) object { return c.mixed(v, q.selected) })
 		return
 	}
 	rows = slices.DeleteFunc(rows, func(v any) bool { return typeOf(v) != t })
 	c.collect(q, t, t.set, rows, func(v any) object { return t.show(v, q.selected) })
+}
+
+// referTo shows an object as no more than its address.
+func (c *call) referTo(v any) object {
+	return object{{"@odata.id", c.origin() + "/" + c.version + "/directoryObjects/" + idOf(v)}}
 }
 
 // mixed shows an object of a collection of several types: with its type, and

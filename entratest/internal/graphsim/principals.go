@@ -24,7 +24,7 @@ func (p principal) ID() string { return p.id }
 // microsoft is the tenant that Microsoft's own apps are at home in.
 const microsoft = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 
-var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId"},
+var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId"}, expands: []string{"appRoleAssignments"},
 	value: func(v any, name string) (any, bool) { return v.(principal).value(name) }}
 
 func (p principal) value(name string) (any, bool) {

@@ -286,7 +286,7 @@ func (q *query) parseExpand(text string, t *entityType) (code string, err error)
 	if !ok {
 		return bad, fmt.Errorf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", relation, t.name)
 	}
-	if !slices.Contains(relations[t.name], proper) {
+	if !slices.Contains(t.expands, proper) {
 		return "ExpandNotSupported", fmt.Errorf("Expand is not allowed for property '%s' according to the entity schema.", upperFirst(proper))
 	}
 	e := expansion{relation: proper}
@@ -376,10 +376,12 @@ type search struct{ any [][]term }
 
 type term struct{ property, text string }
 
-// searchable are the properties that a directory searches: some by their
-// words, the others by their beginning.
-var searchable = map[string]bool{"displayName": true, "description": true, "mail": false, "userPrincipalName": false, "mailNickname": false,
-	"givenName": false, "surname": false, "appId": false, "publisherDomain": false}
+// The properties that a directory searches: some by their words, the others by
+// their beginning.
+var (
+	wordsSearched  = []string{"displayName", "description"}
+	startsSearched = []string{"mail", "userPrincipalName", "mailNickname", "givenName", "surname", "appId", "publisherDomain"}
+)
 
 // parseSearch reads a $search: "property:text" in quotes, joined by AND and OR;
 // for mail, words to look for.
@@ -404,7 +406,7 @@ func parseSearch(text string, t *entityType) (*search, error) {
 			quoted, after, ok := strings.Cut(rest[1:], `"`)
 			name, value, colon := strings.Cut(quoted, ":")
 			proper, known := t.find(name)
-			if _, can := searchable[proper]; !ok || !colon || !known || !can {
+			if can := slices.Contains(wordsSearched, proper) || slices.Contains(startsSearched, proper); !ok || !colon || !known || !can {
 				return nil, fmt.Errorf("Syntax error in '$search=%s': write \"property:text\" with a property that can be searched.", text)
 			}
 			s.any[last] = append(s.any[last], term{proper, value})
@@ -437,7 +439,7 @@ func (m term) matches(v any, t *entityType) bool {
 	value, _ := t.get(v, m.property)
 	s, _ := value.(string)
 	s, looked := strings.ToLower(s), strings.ToLower(strings.TrimSpace(m.text))
-	if !searchable[m.property] {
+	if !slices.Contains(wordsSearched, m.property) {
 		return strings.HasPrefix(s, looked)
 	}
 	words := strings.FieldsFunc(s, notInWord)

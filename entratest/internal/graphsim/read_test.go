@@ -495,3 +495,88 @@ func TestThePathMayNameTheTenant(t *testing.T) {
 		f.get("/v1.0/"+tenant+"/users", writer).want(t, "another tenant", 400, "BadRequest")
 	}
 }
+
+func TestCollectionsAreCounted(t *testing.T) {
+	f := start(t)
+	tok := app("User.Read.All", "Group.Read.All", "Application.Read.All", "Device.Read.All", "Directory.Read.All", "Mail.Read")
+	_ = f.World.UpdateGroup(directory.TenantID, directory.ReadersGroupID, func(g *directory.Group) error { g.Owners = []string{directory.AdaID}; return nil })
+	daemon := must(f.World.Registration(directory.DaemonAppID)).ObjectID
+	for path, want := range map[string]string{
+		"/users/$count": "3",
+		"/users/$count?$filter=" + enc("startswith(displayName,'B')"): "1",
+		"/groups/$count":  "2",
+		"/devices/$count": "2",
+		"/groups/" + directory.ReadersGroupID + "/members/$count":                       "2",
+		"/groups/" + directory.ReadersGroupID + "/members/microsoft.graph.user/$count":  "2",
+		"/groups/" + directory.ReadersGroupID + "/members/microsoft.graph.group/$count": "0",
+		"/groups/" + directory.ReadersGroupID + "/owners/$count":                        "1",
+		"/groups/" + directory.ReadersGroupID + "/transitiveMemberOf/$count":            "0",
+		"/users/ada@fob.example/directReports/$count":                                   "2",
+		"/users/ben@fob.example/memberOf/microsoft.graph.group/$count":                  "2",
+		"/devices/" + directory.AdaDeviceID + "/registeredOwners/$count":                "1",
+		"/applications/" + daemon + "/owners/$count":                                    "0",
+	} {
+		if a := f.get("/v1.0"+path, tok, "ConsistencyLevel", "eventual"); a.status != 200 || a.text != want || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %d %s, want %s", path, a.status, a.text, want)
+		}
+		if a := f.get("/v1.0"+path, tok).want(t, path+" without its header", 400, a400(path)); a.text == want {
+			t.Errorf("%s was counted without its header", path)
+		}
+	}
+	if a := f.get("/v1.0/users/ada@fob.example/mailFolders/$count", tok); a.text != "7" {
+		t.Errorf("folders: %s", a.text)
+	}
+	f.get("/v1.0/users/$count?$top=1", tok, "ConsistencyLevel", "eventual").want(t, "with $top", 400, "BadRequest")
+	f.get("/v1.0/organization/$count", tok, "ConsistencyLevel", "eventual").want(t, "what is not counted", 501, "NotImplemented")
+}
+
+// a400 is the code of a count without its header: a cast is checked before.
+func a400(path string) string {
+	if strings.Contains(path, "microsoft.graph.") {
+		return "Request_UnsupportedQuery"
+	}
+	return "Request_BadRequest"
+}
+
+func TestReferencesAreListedAddedAndRemoved(t *testing.T) {
+	f := start(t)
+	tok := app("User.Read.All", "Group.ReadWrite.All", "Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "User.ReadWrite.All", "RoleManagement.ReadWrite.Directory")
+	address := func(id string) string { return f.url + "/v1.0/directoryObjects/" + id }
+	ref := func(id string) string { return `{"@odata.id":"` + address(id) + `"}` }
+	if a := f.get("/v1.0/groups/"+directory.PlatformGroupID+"/members/$ref", tok); fmt.Sprint(a.values("@odata.id")) != "["+address(directory.AdaID)+" "+address(directory.BenID)+"]" ||
+		a.str("@odata.context") != f.url+"/v1.0/$metadata#Collection($ref)" {
+		t.Errorf("members: %s", a.text)
+	}
+	if a := f.get("/v1.0/users/ben@fob.example/memberOf/$ref?$top=1", tok); len(a.values("@odata.id")) != 1 || a.str("@odata.nextLink") == "" {
+		t.Errorf("a page of memberOf: %s", a.text)
+	}
+	if a := f.get("/v1.0/users/ben@fob.example/manager/$ref", tok); a.str("@odata.id") != address(directory.AdaID) || a.str("@odata.context") != f.url+"/v1.0/$metadata#$ref" {
+		t.Errorf("manager: %s", a.text)
+	}
+	f.get("/v1.0/groups/"+directory.PlatformGroupID+"/members/$ref?$select=id", tok).want(t, "columns of references", 400, "BadRequest")
+
+	owners := "/v1.0/applications/" + must(f.World.Registration(directory.DaemonAppID)).ObjectID + "/owners"
+	f.write("POST", owners+"/$ref", tok, ref(directory.BenID)).want(t, "add an owner", 204, "")
+	f.write("POST", owners+"/$ref", tok, ref(directory.BenID)).want(t, "add the owner again", 400, "Request_BadRequest")
+	f.write("POST", owners+"/$ref", tok, ref(directory.ReadersGroupID)).want(t, "a group as an owner", 400, "Request_BadRequest")
+	if a := f.get(owners+"/microsoft.graph.user?$count=true", tok, "ConsistencyLevel", "eventual"); names(a) != "Ben Ostrow" {
+		t.Errorf("owners: %s", a.text)
+	}
+	f.write("POST", "/v1.0/applications(appId='"+directory.DaemonAppID+"')/addPassword", user("Application.ReadWrite.All", "oid", directory.BenID), `{}`).want(t, "what an owner may", 200, "")
+	f.do("DELETE", owners+"/"+directory.BenID+"/$ref", tok).want(t, "remove the owner", 204, "")
+	f.do("DELETE", owners+"/"+directory.BenID+"/$ref", tok).want(t, "remove again", 404, "Request_ResourceNotFound")
+
+	members := "/v1.0/groups/" + directory.ReadersGroupID + "/members/$ref"
+	for what, body := range map[string]string{
+		"no address":         `{}`,
+		"another member":     `{"@odata.id":"` + address(directory.AdaID) + `","displayName":"x"}`,
+		"an address of none": `{"@odata.id":"https://graph.microsoft.com/v1.0/applications/x/owners"}`,
+	} {
+		f.write("POST", members, tok, body).want(t, what, 400, "Request_BadRequest")
+	}
+	f.write("POST", members, tok, ref("f0b00000-9999-4000-8000-000000000001")).want(t, "nobody", 404, "Request_ResourceNotFound")
+	f.write("POST", members+"?$top=1", tok, ref(directory.AdaID)).want(t, "a query option", 400, "BadRequest")
+	f.write("PUT", "/v1.0/users/cleo@fob.example/manager/$ref", tok, ref(directory.ReadersGroupID)).want(t, "a group as a manager", 400, "Request_BadRequest")
+	role := directoryRole{directory.TenantID, directory.GlobalAdministrator}.id()
+	f.write("POST", "/v1.0/directoryRoles/"+role+"/members/$ref", tok, ref(directory.ReadersGroupID)).want(t, "a role for a group", 501, "NotImplemented")
+}

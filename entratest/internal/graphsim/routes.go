@@ -23,8 +23,10 @@ type route struct {
 	// right says whether the signed-in user may do it; nil if every member of
 	// the tenant may. Apps have all rights that their permissions name.
 	right func(*call) bool
-	// relation is what serve follows, of those that are relations.
+	// relation is what serve follows, of those that are relations. They can be
+	// counted, by $count at the end of the path, and referred to, by $ref.
 	relation string
+	counted  bool // other collections that can be counted
 	// audit is what the log of changes calls it; nil: it is not written down.
 	audit *auditing
 	// person is set for paths that begin with a user.
@@ -50,22 +52,19 @@ func routes() []route {
 	return []route{
 		{method: "POST", pattern: "/$batch", serve: (*call).batch, needs: open},
 
-		{method: "GET", pattern: "/users", serve: (*call).users},
+		{method: "GET", pattern: "/users", counted: true, serve: (*call).users},
 		{method: "POST", pattern: "/users", serve: (*call).createUser, right: administrator(userAdministrator), audit: audit("UserManagement", "Add", "Add user")},
-		{method: "GET", pattern: "/users/$count", serve: (*call).countUsers, needs: "GET /users"},
 		{method: "GET", pattern: "/users/delta", serve: (*call).usersDelta},
 		{method: "GET", pattern: "/{person}", serve: (*call).user},
 		{method: "PATCH", pattern: "/{person}", serve: (*call).updateUser, right: orSelf(administrator(userAdministrator)), audit: audit("UserManagement", "Update", "Update user")},
 		{method: "DELETE", pattern: "/users/{id}", serve: (*call).deleteUser, right: administrator(userAdministrator), audit: audit("UserManagement", "Delete", "Delete user")},
 		{method: "GET", pattern: "/{person}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
 		{method: "GET", pattern: "/{person}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
-		{method: "GET", pattern: "/{person}/memberOf/$count", serve: (*call).relation, relation: "memberOf", needs: "GET /users/{id}/memberof"},
-		{method: "GET", pattern: "/{person}/transitiveMemberOf/$count", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /users/{id}/transitivememberof"},
 		{method: "GET", pattern: "/{person}/manager", serve: (*call).manager},
+		{method: "GET", pattern: "/{person}/manager/$ref", serve: (*call).manager, needs: "GET /users/{id}/manager"},
 		{method: "PUT", pattern: "/{person}/manager/$ref", serve: (*call).setManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator), audit: audit("UserManagement", "Update", "Set user manager")},
 		{method: "DELETE", pattern: "/{person}/manager/$ref", serve: (*call).removeManager, needs: "PUT /users/{id}/manager", right: administrator(userAdministrator), audit: audit("UserManagement", "Update", "Remove user manager")},
 		{method: "GET", pattern: "/{person}/directReports/{cast}", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
-		{method: "GET", pattern: "/{person}/directReports/$count", serve: (*call).relation, relation: "directReports", needs: "GET /users/{id}/directreports"},
 		{method: "GET", pattern: "/{person}/ownedDevices/{cast}", serve: (*call).relation, relation: "ownedDevices", needs: "GET /users/{id}/devices"},
 		{method: "GET", pattern: "/{person}/registeredDevices/{cast}", serve: (*call).relation, relation: "registeredDevices", needs: "GET /users/{id}/devices"},
 		{method: "GET", pattern: "/{person}/licenseDetails", serve: (*call).licenseDetails},
@@ -77,20 +76,16 @@ func routes() []route {
 		{method: "POST", pattern: "/{person}/appRoleAssignments", serve: (*call).assignToUser, right: administrator(applicationAdministrator, cloudApplicationAdministrator), audit: audit("UserManagement", "Assign", "Add app role assignment grant to user")},
 		{method: "GET", pattern: "/{person}/oauth2PermissionGrants", serve: (*call).userGrants},
 
-		{method: "GET", pattern: "/groups", serve: (*call).groups},
+		{method: "GET", pattern: "/groups", counted: true, serve: (*call).groups},
 		{method: "POST", pattern: "/groups", serve: (*call).createGroup, audit: audit("GroupManagement", "Add", "Add group")},
-		{method: "GET", pattern: "/groups/$count", serve: (*call).groups, needs: "GET /groups"},
 		{method: "GET", pattern: "/groups/delta", serve: (*call).groupsDelta},
 		{method: "GET", pattern: "/groups/{id}", serve: (*call).group},
 		{method: "PATCH", pattern: "/groups/{id}", serve: (*call).updateGroup, right: groupKeeper, audit: audit("GroupManagement", "Update", "Update group")},
 		{method: "DELETE", pattern: "/groups/{id}", serve: (*call).deleteGroup, right: groupKeeper, audit: audit("GroupManagement", "Delete", "Delete group")},
 		{method: "GET", pattern: "/groups/{id}/members/{cast}", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
-		{method: "GET", pattern: "/groups/{id}/members/$count", serve: (*call).relation, relation: "members", needs: "GET /groups/{id}/members"},
-		{method: "GET", pattern: "/groups/{id}/members/$ref", serve: (*call).memberRefs, needs: "GET /groups/{id}/members"},
 		{method: "POST", pattern: "/groups/{id}/members/$ref", serve: (*call).addMember, needs: "POST /groups/{id}/members", right: groupKeeper, audit: audit("GroupManagement", "Assign", "Add member to group")},
 		{method: "DELETE", pattern: "/groups/{id}/members/{id}/$ref", serve: (*call).removeMember, needs: "DELETE /groups/{id}/members", right: groupKeeper, audit: audit("GroupManagement", "Unassign", "Remove member from group")},
 		{method: "GET", pattern: "/groups/{id}/transitiveMembers/{cast}", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
-		{method: "GET", pattern: "/groups/{id}/transitiveMembers/$count", serve: (*call).relation, relation: "transitiveMembers", needs: "GET /groups/{id}/transitivemembers"},
 		{method: "GET", pattern: "/groups/{id}/memberOf/{cast}", serve: (*call).relation, relation: "memberOf", needs: "GET /groups/{id}/memberof"},
 		{method: "GET", pattern: "/groups/{id}/transitiveMemberOf/{cast}", serve: (*call).relation, relation: "transitiveMemberOf", needs: "GET /groups/{id}/transitivememberof"},
 		{method: "GET", pattern: "/groups/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /groups/{id}/owners"},
@@ -100,8 +95,7 @@ func routes() []route {
 		{method: "POST", pattern: "/groups/{id}/checkMemberGroups", serve: (*call).checkMemberGroups, needs: "POST /groups/{id}/getmembergroups"},
 		{method: "GET", pattern: "/groups/{id}/appRoleAssignments", serve: (*call).appRoleAssignments},
 
-		{method: "GET", pattern: "/applications", serve: (*call).applications},
-		{method: "GET", pattern: "/applications/$count", serve: (*call).applications, needs: "GET /applications"},
+		{method: "GET", pattern: "/applications", counted: true, serve: (*call).applications},
 		{method: "POST", pattern: "/applications", serve: (*call).createApplication, audit: audit("ApplicationManagement", "Add", "Add application")},
 		{method: "GET", pattern: "/applications/{id}", serve: (*call).application},
 		{method: "PATCH", pattern: "/applications/{id}", serve: (*call).updateApplication, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
@@ -112,14 +106,15 @@ func routes() []route {
 		{method: "POST", pattern: "/applications/{id}/addKey", serve: (*call).addKey, needs: open, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
 		{method: "POST", pattern: "/applications/{id}/removeKey", serve: (*call).removeKey, needs: open, audit: audit("ApplicationManagement", "Update", "Update application – Certificates and secrets management")},
 		{method: "GET", pattern: "/applications/{id}/owners/{cast}", serve: (*call).relation, relation: "owners", needs: "GET /applications/{id}/owners"},
+		{method: "POST", pattern: "/applications/{id}/owners/$ref", serve: (*call).addAppOwner, needs: "POST /applications/{id}/owners", right: appKeeper, audit: audit("ApplicationManagement", "Assign", "Add owner to application")},
+		{method: "DELETE", pattern: "/applications/{id}/owners/{id}/$ref", serve: (*call).removeAppOwner, needs: "POST /applications/{id}/owners", right: appKeeper, audit: audit("ApplicationManagement", "Unassign", "Remove owner from application")},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).federatedCredentials},
 		{method: "POST", pattern: "/applications/{id}/federatedIdentityCredentials", serve: (*call).addFederatedCredential, right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
 		{method: "GET", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).federatedCredential, needs: "GET /applications/{id}/federatedidentitycredentials"},
 		{method: "PATCH", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).updateFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
 		{method: "DELETE", pattern: "/applications/{id}/federatedIdentityCredentials/{id}", serve: (*call).removeFederatedCredential, needs: "POST /applications/{id}/federatedidentitycredentials", right: appKeeper, audit: audit("ApplicationManagement", "Update", "Update application")},
 
-		{method: "GET", pattern: "/servicePrincipals", serve: (*call).principals},
-		{method: "GET", pattern: "/servicePrincipals/$count", serve: (*call).principals, needs: "GET /serviceprincipals"},
+		{method: "GET", pattern: "/servicePrincipals", counted: true, serve: (*call).principals},
 		{method: "POST", pattern: "/servicePrincipals", serve: (*call).createPrincipal, right: appAdministrator, audit: audit("ApplicationManagement", "Add", "Add service principal")},
 		{method: "GET", pattern: "/servicePrincipals/{id}", serve: (*call).principal},
 		{method: "PATCH", pattern: "/servicePrincipals/{id}", serve: (*call).updatePrincipal, right: appAdministrator, audit: audit("ApplicationManagement", "Update", "Update service principal")},
@@ -150,8 +145,7 @@ func routes() []route {
 		{method: "POST", pattern: "/directoryObjects/getByIds", serve: (*call).getByIDs},
 		{method: "GET", pattern: "/directoryObjects/{id}", serve: (*call).directoryObject},
 
-		{method: "GET", pattern: "/devices", serve: (*call).devices},
-		{method: "GET", pattern: "/devices/$count", serve: (*call).devices, needs: "GET /devices"},
+		{method: "GET", pattern: "/devices", counted: true, serve: (*call).devices},
 		{method: "GET", pattern: "/devices/{id}", serve: (*call).device, needs: "GET /devices"},
 		{method: "PATCH", pattern: "/devices/{id}", serve: (*call).updateDevice, right: administrator(cloudDeviceAdministrator), audit: audit("Device", "Update", "Update device")},
 		{method: "DELETE", pattern: "/devices/{id}", serve: (*call).deleteDevice, needs: "PATCH /devices/{id}", right: administrator(cloudDeviceAdministrator), audit: audit("Device", "Delete", "Delete device")},
@@ -176,9 +170,8 @@ func routes() []route {
 		{method: "POST", pattern: "/directory/deletedItems/{id}/restore", serve: (*call).restore, needs: open, audit: audit("%sManagement", "Restore", "Restore %s")},
 		{method: "DELETE", pattern: "/directory/deletedItems/{id}", serve: (*call).purge, needs: open, audit: audit("%sManagement", "Delete", "Hard Delete %s")},
 
-		{method: "GET", pattern: "/{person}/{messages}", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}", counted: true, serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}", serve: (*call).createMessage, needs: "POST /users/{id}/messages", face: mailWork},
-		{method: "GET", pattern: "/{person}/{messages}/$count", serve: (*call).messages, needs: "GET /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}", serve: (*call).message, needs: "GET /users/{id}/messages/{id}", face: mailWork},
 		{method: "PATCH", pattern: "/{person}/{messages}/{id}", serve: (*call).updateMessage, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "DELETE", pattern: "/{person}/{messages}/{id}", serve: (*call).deleteMessage, needs: "POST /users/{id}/messages", face: mailWork},
@@ -192,18 +185,18 @@ func routes() []route {
 		{method: "POST", pattern: "/{person}/{messages}/{id}/createReply", serve: (*call).createReply, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}/{id}/createReplyAll", serve: (*call).createReplyAll, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}/{id}/createForward", serve: (*call).createForward, needs: "POST /users/{id}/messages", face: mailWork},
-		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments", serve: (*call).attachments, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
+		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments", counted: true, serve: (*call).attachments, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}/{id}/attachments", serve: (*call).addAttachment, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).oneAttachment, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "DELETE", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).deleteAttachment, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}/$value", serve: (*call).attachmentValue, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "POST", pattern: "/{person}/sendMail", serve: (*call).sendMail, face: mailWork},
-		{method: "GET", pattern: "/{person}/mailFolders", serve: (*call).mailFolders, face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders", counted: true, serve: (*call).mailFolders, face: mailWork},
 		{method: "POST", pattern: "/{person}/mailFolders", serve: (*call).createMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/mailFolders/{id}", serve: (*call).mailFolder, needs: "GET /users/{id}/mailfolders", face: mailWork},
 		{method: "PATCH", pattern: "/{person}/mailFolders/{id}", serve: (*call).updateMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "DELETE", pattern: "/{person}/mailFolders/{id}", serve: (*call).deleteMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
-		{method: "GET", pattern: "/{person}/mailFolders/{id}/childFolders", serve: (*call).mailFolders, needs: "GET /users/{id}/mailfolders", face: mailWork},
+		{method: "GET", pattern: "/{person}/mailFolders/{id}/childFolders", counted: true, serve: (*call).mailFolders, needs: "GET /users/{id}/mailfolders", face: mailWork},
 		{method: "POST", pattern: "/{person}/mailFolders/{id}/childFolders", serve: (*call).createMailFolder, needs: "POST /users/{id}/messages", face: mailWork},
 
 		{method: "GET", pattern: "/{person}/photo", serve: (*call).photo},
@@ -227,12 +220,15 @@ func routes() []route {
 }
 
 // spellings are what stands for a placeholder of a pattern.
-var spellings = map[string][]string{
-	"{person}":   {"me", "users/{id}"},
-	"{messages}": {"messages", "mailFolders/{id}/messages"},
-	"{drive}":    {"me/drive", "users/{id}/drive", "drives/{id}"},
-	"{item}":     {"root", "items/{id}", "root/{:path}", "items/{id}/{:path}"},
-	"{cast}":     {"", "{cast}"},
+var spellings = []struct {
+	mark    string
+	written []string
+}{
+	{"{person}", []string{"me", "users/{id}"}},
+	{"{messages}", []string{"messages", "mailFolders/{id}/messages"}},
+	{"{drive}", []string{"me/drive", "users/{id}/drive", "drives/{id}"}},
+	{"{item}", []string{"root", "items/{id}", "root/{:path}", "items/{id}/{:path}"}},
+	{"{cast}", []string{"", "{cast}"}},
 }
 
 // node is a segment in the tree of all patterns.
@@ -261,18 +257,26 @@ func grow(all []route) *node {
 			r.needs = r.method + " " + strings.ToLower(strings.Replace(r.pattern, "{person}", "users/{id}", 1))
 		}
 		patterns := []string{strings.TrimPrefix(r.pattern, "/")}
-		for mark, written := range spellings {
+		for _, spelt := range spellings {
 			var more []string
 			for _, p := range patterns {
-				if !strings.Contains(p, mark) {
+				if !strings.Contains(p, spelt.mark) {
 					more = append(more, p)
 					continue
 				}
-				for _, w := range written {
-					more = append(more, strings.TrimSuffix(strings.Replace(p, mark, w, 1), "/"))
+				for _, w := range spelt.written {
+					more = append(more, strings.TrimSuffix(strings.Replace(p, spelt.mark, w, 1), "/"))
 				}
 			}
 			patterns = more
+		}
+		for _, p := range slices.Clone(patterns) {
+			if r.method == http.MethodGet && (r.counted || r.relation != "") {
+				patterns = append(patterns, p+"/$count")
+			}
+			if r.relation != "" && !strings.HasSuffix(p, "{cast}") {
+				patterns = append(patterns, p+"/$ref")
+			}
 		}
 		for _, p := range patterns {
 			at := root
@@ -416,8 +420,11 @@ func (c *call) route(path []string) {
 func (c *call) step(at *node, segment string) *node {
 	name := strings.ToLower(segment)
 	if next, ok := at.next[name]; ok && name[0] != '{' {
-		if name == "$count" {
+		switch name {
+		case "$count":
 			c.segmentCount = true
+		case "$ref":
+			c.references = true
 		}
 		return next
 	}

@@ -17,7 +17,8 @@ type entityType struct {
 	shown []string // nil: all of them
 	// keys are the properties, besides id, that name an object in parentheses:
 	// applications(appId='…').
-	keys []string
+	keys    []string
+	expands []string // the relations that can be shown inside
 	// value returns a property by its proper name, as JSON has it: nil, string,
 	// bool, number, []string, object, []object, or what decoding JSON gives.
 	// Not known means that nothing in the world fills it.

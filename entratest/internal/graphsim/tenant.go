@@ -94,7 +94,7 @@ func (c *call) roleMembers() {
 }
 
 func (c *call) addRoleMember() {
-	id, ok := c.reference()
+	v, ok := c.reference()
 	if !ok {
 		return
 	}
@@ -102,8 +102,9 @@ func (c *call) addRoleMember() {
 	if !ok {
 		return
 	}
-	u, ok := c.findUser(id)
+	u, ok := v.(*directory.User)
 	if !ok {
+		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator gives directory roles to users only.")
 		return
 	}
 	err := c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error {
@@ -138,12 +139,9 @@ func (c *call) removeRoleMember() {
 
 func (c *call) roleTemplates() {
 	c.list(roleTemplateType, 0, func() (rows []any) {
-		for template := range roleNames {
-			rows = append(rows, directoryRole{c.tenant(), template})
+		for _, r := range roleNames {
+			rows = append(rows, directoryRole{c.tenant(), r[0]})
 		}
-		slices.SortFunc(rows, func(a, b any) int {
-			return strings.Compare(roleNames[a.(directoryRole).template], roleNames[b.(directoryRole).template])
-		})
 		return rows
 	})
 }

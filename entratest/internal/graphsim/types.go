@@ -14,10 +14,12 @@ import (
 
 var (
 	userType = &entityType{name: "user", set: "users", bases: []string{"directoryObject"}, strict: true, keys: []string{"userPrincipalName"},
+		expands: []string{"manager", "directReports", "memberOf", "transitiveMemberOf"},
 		shown: []string{"businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
 			"preferredLanguage", "surname", "userPrincipalName", "id"},
 		value: func(v any, name string) (any, bool) { return userValue(v.(*directory.User), name) }}
 	groupType = &entityType{name: "group", set: "groups", bases: []string{"directoryObject"}, strict: true, keys: []string{"uniqueName"},
+		expands: []string{"members", "owners", "memberOf", "transitiveMembers", "transitiveMemberOf"},
 		shown: []string{"id", "deletedDateTime", "classification", "createdDateTime", "description", "displayName", "expirationDateTime",
 			"groupTypes", "isAssignableToRole", "mail", "mailEnabled", "mailNickname", "membershipRule", "membershipRuleProcessingState",
 			"onPremisesDomainName", "onPremisesLastSyncDateTime", "onPremisesNetBiosName", "onPremisesSamAccountName",
@@ -277,13 +279,15 @@ func (r directoryRole) templateValue(name string) (any, bool) {
 	switch name {
 	case "id":
 		return r.template, true
-	case "displayName":
-		return text(roleNames[r.template]), true
-	case "description":
-		if roleNames[r.template] == "" {
+	case "displayName", "description":
+		i := slices.IndexFunc(roleNames, func(n [2]string) bool { return n[0] == r.template })
+		switch {
+		case i < 0:
 			return nil, true
+		case name == "description":
+			return "The directory role " + roleNames[i][1], true
 		}
-		return "The directory role " + roleNames[r.template], true
+		return roleNames[i][1], true
 	}
 	return nil, false
 }
@@ -301,18 +305,19 @@ const (
 	securityReader                = "5d6b6bb7-de71-4623-b4af-96380a352509"
 )
 
-var roleNames = map[string]string{
-	directory.GlobalAdministrator:          "Global Administrator",
-	userAdministrator:                      "User Administrator",
-	groupsAdministrator:                    "Groups Administrator",
-	applicationAdministrator:               "Application Administrator",
-	cloudApplicationAdministrator:          "Cloud Application Administrator",
-	privilegedRoleAdministrator:            "Privileged Role Administrator",
-	licenseAdministrator:                   "License Administrator",
-	cloudDeviceAdministrator:               "Cloud Device Administrator",
-	reportsReader:                          "Reports Reader",
-	securityReader:                         "Security Reader",
-	"88d8e3e3-8f55-4a1e-953a-9b9898b8876b": "Directory Readers",
+// roleNames are the template ids and names of directory roles, by name.
+var roleNames = [][2]string{
+	{applicationAdministrator, "Application Administrator"},
+	{cloudApplicationAdministrator, "Cloud Application Administrator"},
+	{cloudDeviceAdministrator, "Cloud Device Administrator"},
+	{"88d8e3e3-8f55-4a1e-953a-9b9898b8876b", "Directory Readers"},
+	{directory.GlobalAdministrator, "Global Administrator"},
+	{groupsAdministrator, "Groups Administrator"},
+	{licenseAdministrator, "License Administrator"},
+	{privilegedRoleAdministrator, "Privileged Role Administrator"},
+	{reportsReader, "Reports Reader"},
+	{securityReader, "Security Reader"},
+	{userAdministrator, "User Administrator"},
 }
 
 // derivedID makes an id that is the same in every run.

@@ -34,11 +34,6 @@ func (c *call) users() {
 	c.collect(q, userType, "users", all(people.Kept), func(v any) object { return userType.show(v, q.selected) })
 }
 
-func (c *call) countUsers() {
-	c.segmentCount = true
-	c.users()
-}
-
 func (c *call) user() { c.one(userType) }
 
 // self says whether name is the signed-in user's.
@@ -233,11 +228,15 @@ func (c *call) manager() {
 		c.notFound("manager")
 		return
 	}
+	if c.references {
+		c.entity("$ref", c.referTo(m))
+		return
+	}
 	c.entity("directoryObjects/$entity", c.typed(m, q.selected))
 }
 
 func (c *call) setManager() {
-	id, ok := c.reference()
+	v, ok := c.reference()
 	if !ok {
 		return
 	}
@@ -245,8 +244,9 @@ func (c *call) setManager() {
 	if !ok {
 		return
 	}
-	m, ok := c.findUser(id)
+	m, ok := v.(*directory.User)
 	if !ok {
+		c.invalid(errors.New("An invalid operation was included in the following modified references: 'manager'."))
 		return
 	}
 	for at := m; at != nil; { // a manager is nobody's own report
