@@ -69,6 +69,8 @@ const (
 	// Nobody can use a token that was stored so long ago.
 	tokenPrefix = "token-"
 	tokenLife   = 7 * 24 * time.Hour
+	// Of uploads there are as many locks; their records go when they are complete.
+	uploadPrefix = "upload-"
 	// A process that puts records all day looks for old ones so often.
 	sweepEvery = time.Hour
 )
@@ -416,7 +418,7 @@ func (s *Store) sweep() {
 	}
 	locks, _ := s.names(locksName)
 	for _, name := range locks {
-		if strings.HasPrefix(name, tokenPrefix) && old(filepath.Join(locksName, name), tokenLife) {
+		if (strings.HasPrefix(name, tokenPrefix) || strings.HasPrefix(name, uploadPrefix)) && old(filepath.Join(locksName, name), tokenLife) {
 			s.removeLock(name)
 		}
 	}

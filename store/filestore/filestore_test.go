@@ -379,7 +379,7 @@ func TestTheFirstPutRemovesWhatCrashedWritersLeft(t *testing.T) {
 
 func TestTokensAndLocksOfLastWeekAreRemoved(t *testing.T) {
 	s := open(t, tempDir(t))
-	for _, key := range []string{"account-01", "token-02", "token-03", "token-04"} {
+	for _, key := range []string{"account-01", "token-02", "token-03", "token-04", "upload-06"} {
 		put(t, s, key, "a")
 		unlock, err := s.Lock(t.Context(), key)
 		if err != nil {
@@ -406,7 +406,7 @@ func TestTokensAndLocksOfLastWeekAreRemoved(t *testing.T) {
 	}
 	next := open(t, s.Dir())
 	put(t, next, "token-05", "a")
-	if names := dirNames(t, s.Dir()); !slices.Equal(names, []string{"account-01", "key", "locks", "token-03", "token-05"}) {
+	if names := dirNames(t, s.Dir()); !slices.Equal(names, []string{"account-01", "key", "locks", "token-03", "token-05", "upload-06"}) {
 		t.Errorf("the directory has %q", names)
 	}
 	want := []string{"account-01.lock", "key.lock", "token-03.lock", "token-04.lock"}
