@@ -288,9 +288,9 @@ func TestAnUploadEndsWithTheTimeoutThatIsGivenAndGoesOn(t *testing.T) {
 		}
 		return piece == 2
 	}
-	got := d.put(file, "--timeout", "1s")
+	got := d.put(file, "--timeout", "2s")
 	close(enough)
-	if got.status != StatusUnavailable || !strings.Contains(got.stderr, "no whole answer within 1s") || !strings.Contains(got.stderr, "note: 10485760 of") {
+	if got.status != StatusUnavailable || !strings.Contains(got.stderr, "no whole answer within 2s") || !strings.Contains(got.stderr, "note: 10485760 of") {
 		t.Errorf("%+v", got)
 	}
 	d.mu.Lock()
