@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -119,6 +120,15 @@ func (cfg Config) check() (Config, error) {
 		var err error
 		if *u.url, err = origin(*u.url); err != nil {
 			return cfg, fmt.Errorf("%s %w", u.name, err)
+		}
+	}
+	for _, path := range []*string{&cfg.StateDir, &cfg.TLSCert} { // programs elsewhere are told of them
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return cfg, fmt.Errorf("finding the current directory: %w", err)
 		}
 	}
 	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {

@@ -391,6 +391,14 @@ func TestARestartKeepsTheTrustOfClients(t *testing.T) {
 	res.Body.Close()
 }
 
+func TestProgramsElsewhereFindTheCertificateAuthority(t *testing.T) {
+	t.Chdir(t.TempDir())
+	file, err := entratest.New(t, func(cfg *entratest.Config) { cfg.StateDir = "state" }).CAFile()
+	if err != nil || !filepath.IsAbs(file) {
+		t.Errorf("CAFile is %q (%v), which another directory does not know", file, err)
+	}
+}
+
 func TestClientsThatWereNotToldRefuseTheCertificate(t *testing.T) {
 	var log syncBuffer
 	e := entratest.New(t, func(cfg *entratest.Config) { cfg.ErrorLog = logger(&log) })
