@@ -3,6 +3,7 @@ package graphsim
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -43,9 +44,38 @@ type item struct {
 	content           []byte
 	kind, hash        string // of the content
 	created, modified time.Time
+	origin            fileTimes // of the file that it is a copy of
 	version           int
 	children          int // filled when it is shown
 	path              string
+}
+
+// fileTimes are what a client says of a file on its own disk.
+type fileTimes struct{ created, modified time.Time }
+
+// set reads a fileSystemInfo. What it does not say stays as it is.
+func (f *fileTimes) set(v any) error {
+	info, ok := v.(map[string]any)
+	if !ok {
+		return errors.New("fileSystemInfo must be an object.")
+	}
+	for name, v := range info {
+		at, err := time.Parse(time.RFC3339, str(v))
+		switch name {
+		case "createdDateTime":
+			f.created = at
+		case "lastModifiedDateTime":
+			f.modified = at
+		case "lastAccessedDateTime", "@odata.type":
+			continue
+		default:
+			return fmt.Errorf("fileSystemInfo has no '%s'.", name)
+		}
+		if err != nil {
+			return fmt.Errorf("The value of '%s' is not a time.", name)
+		}
+	}
+	return nil
 }
 
 func driveID(owner string) string {
@@ -82,6 +112,15 @@ var itemType = &entityType{name: "driveItem",
 			return date(i.created), true
 		case "lastModifiedDateTime":
 			return date(i.modified), true
+		case "fileSystemInfo":
+			info := i.origin
+			if info.created.IsZero() {
+				info.created = i.created
+			}
+			if info.modified.IsZero() {
+				info.modified = i.modified
+			}
+			return object{{"createdDateTime", date(info.created)}, {"lastModifiedDateTime", date(info.modified)}}, true
 		case "webUrl":
 			return "https://fobexample-my.sharepoint.com/personal/" + i.owner + "/Documents" + i.path, true
 		case "file":
@@ -398,33 +437,75 @@ func (c *call) updateItem() {
 	if !ok || !c.noOptions() {
 		return
 	}
-	name := ""
-	for k, v := range body {
-		switch {
-		case k == "name":
-			name = str(v)
-		case strings.HasPrefix(k, "@odata."):
-		default:
-			c.refuse(http.StatusBadRequest, "invalidRequest", "The emulator changes the name of an item only, not '"+k+"'.")
-			return
-		}
-	}
-	if invalidName(name) {
-		c.badName()
-		return
-	}
 	c.onItem(true, func(t *tree, i *item) {
+		next := *i
+		for k, v := range body {
+			var err error
+			switch {
+			case strings.HasPrefix(k, "@odata."), k == conflictBehavior:
+			case k == "name":
+				if next.name = str(v); invalidName(next.name) {
+					c.badName()
+					return
+				}
+			case k == "fileSystemInfo":
+				err = next.origin.set(v)
+			case k == "parentReference":
+				parent := t.referred(v)
+				if parent == nil {
+					c.noItem()
+					return
+				}
+				next.parent = parent.id
+			default:
+				err = fmt.Errorf("The emulator changes name, place and times of an item, not '%s'.", k)
+			}
+			if err != nil {
+				c.refuse(http.StatusBadRequest, "invalidRequest", err.Error())
+				return
+			}
+		}
 		if i.parent == "" {
-			c.refuse(http.StatusBadRequest, "invalidRequest", "The root cannot be renamed.")
+			c.refuse(http.StatusBadRequest, "invalidRequest", "The root cannot be changed.")
 			return
 		}
-		if other := t.child(i.parent, name); other != nil && other != i {
+		for at := t.byID(next.parent); at != nil; at = t.byID(at.parent) {
+			if at == i || !at.folder {
+				c.refuse(http.StatusBadRequest, "invalidRequest", "An item cannot be moved into a file or into itself.")
+				return
+			}
+		}
+		if other := t.child(next.parent, next.name); other != nil && other != i {
 			c.refuse(http.StatusConflict, "nameAlreadyExists", "The specified item name already exists.")
 			return
 		}
-		next := t.replace(i, func(i *item) { i.name, i.modified = name, c.World.Now() })
-		c.entity(c.itemContext(next), c.showItem(t.shown(next), nil))
+		changed := t.replace(i, func(i *item) {
+			i.name, i.parent, i.origin, i.modified = next.name, next.parent, next.origin, c.World.Now()
+		})
+		c.entity(c.itemContext(changed), c.showItem(t.shown(changed), nil))
 	})
+}
+
+// referred finds the folder that a parentReference means, by id or by path.
+func (t *tree) referred(v any) *item {
+	ref, _ := v.(map[string]any)
+	if drive := str(ref["driveId"]); drive != "" && drive != driveID(t.owner) {
+		return nil
+	}
+	if id := str(ref["id"]); id != "" && id != "root" {
+		return t.byID(id)
+	}
+	_, path, ok := strings.Cut(str(ref["path"]), "root:")
+	if !ok && str(ref["id"]) != "root" {
+		return nil
+	}
+	at := t.items[0]
+	for name := range strings.SplitSeq(path, "/") {
+		if at != nil && name != "" {
+			at = t.child(at.id, name)
+		}
+	}
+	return at
 }
 
 func (c *call) deleteItem() {
@@ -491,7 +572,7 @@ func (c *call) putContent() {
 		case !c.ifMatch(i.etag()):
 			c.modified()
 		default:
-			c.store(t, i, false, c.body, c.r.Header.Get("Content-Type"))
+			c.store(t, i, false, c.body, c.r.Header.Get("Content-Type"), fileTimes{})
 		}
 		return
 	}
@@ -508,7 +589,7 @@ func (c *call) putContent() {
 		return
 	}
 	if i, isNew, ok := c.place(t, parent, name, behavior, "replace"); ok {
-		c.store(t, i, isNew, c.body, c.r.Header.Get("Content-Type"))
+		c.store(t, i, isNew, c.body, c.r.Header.Get("Content-Type"), fileTimes{})
 	}
 }
 
@@ -518,7 +599,7 @@ func (c *call) overQuota() {
 
 // store gives an item its content and answers with it. The caller holds the
 // lock.
-func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string) {
+func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string, origin fileTimes) {
 	if t.used()-len(i.content)+len(content) > driveQuota {
 		c.overQuota()
 		return
@@ -530,7 +611,7 @@ func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string) 
 		kind = "application/octet-stream"
 	}
 	next := t.replace(i, func(i *item) {
-		i.content, i.kind, i.hash, i.modified = content, kind, quickXorHash(content), c.World.Now()
+		i.content, i.kind, i.hash, i.modified, i.origin = content, kind, quickXorHash(content), c.World.Now(), origin
 	})
 	c.w.Header().Set("ETag", next.etag())
 	if isNew {

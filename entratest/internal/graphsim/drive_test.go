@@ -76,6 +76,49 @@ func TestFilesHaveTheHashOfDrives(t *testing.T) {
 	}
 }
 
+func TestFilesAreMovedAndKeepTheirTimes(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes)
+	info := func(a answer) string {
+		of, _ := a.body["fileSystemInfo"].(map[string]any)
+		return fmt.Sprint(of["lastModifiedDateTime"])
+	}
+	folder := f.write("POST", "/v1.0/me/drive/root/children", ada, `{"name":"new","folder":{}}`).want(t, "folder", 201, "").str("id")
+	file := f.send("PUT", "/v1.0/me/drive/root:/old/a.txt:/content", ada, strings.NewReader("hello"), "Content-Type", "text/plain").want(t, "put", 201, "")
+	if info(file) != file.str("lastModifiedDateTime") {
+		t.Errorf("nobody has said of what time it is: %s", file.text)
+	}
+	const at = "/v1.0/me/drive/items/"
+	a := f.write("PATCH", at+file.str("id"), ada, `{"name":"b.txt","parentReference":{"id":"`+folder+`"},"fileSystemInfo":{"lastModifiedDateTime":"2020-02-03T04:05:06Z"}}`).want(t, "move", 200, "")
+	if info(a) != "2020-02-03T04:05:06Z" || a.str("lastModifiedDateTime") == info(a) {
+		t.Errorf("times: %s", a.text)
+	}
+	f.get("/v1.0/me/drive/root:/old/a.txt", ada).want(t, "where it was", 404, "itemNotFound")
+	f.write("PATCH", at+file.str("id"), ada, `{"parentReference":{"path":"/drive/root:/old"}}`).want(t, "move by path", 200, "")
+	if a = f.get("/v1.0/me/drive/root:/old/b.txt", ada).want(t, "where it is", 200, ""); info(a) != "2020-02-03T04:05:06Z" {
+		t.Errorf("a move changed the time: %s", a.text)
+	}
+	session := f.write("POST", "/v1.0/me/drive/root:/c.txt:/createUploadSession", ada, `{"item":{"fileSystemInfo":{"lastModifiedDateTime":"2019-01-02T03:04:05Z"}}}`).want(t, "session", 200, "")
+	a = f.send("PUT", session.str("uploadUrl"), "", strings.NewReader("hello"), "Content-Range", "bytes 0-4/5").want(t, "upload", 201, "")
+	if info(a) != "2019-01-02T03:04:05Z" {
+		t.Errorf("uploaded: %s", a.text)
+	}
+	for body, code := range map[string]string{
+		`{"parentReference":{"id":"` + file.str("id") + `"}}`:             "invalidRequest", // into itself
+		`{"parentReference":{"id":"nowhere"}}`:                            "itemNotFound",
+		`{"parentReference":{"driveId":"b!other","id":"root"}}`:           "itemNotFound",
+		`{"name":"c.txt","parentReference":{"path":"/drive/root:"}}`:      "nameAlreadyExists",
+		`{"fileSystemInfo":{"lastModifiedDateTime":"yesterday"}}`:         "invalidRequest",
+		`{"fileSystemInfo":{"forgottenDateTime":"2020-02-03T04:05:06Z"}}`: "invalidRequest",
+		`{"description":"mine"}`:                                          "invalidRequest",
+	} {
+		if a := f.write("PATCH", at+file.str("id"), ada, body); a.code() != code {
+			t.Errorf("%s: %s", body, a.text)
+		}
+	}
+	f.write("PATCH", at+folder, ada, `{"parentReference":{"id":"`+file.str("id")+`"}}`).want(t, "into a file", 400, "invalidRequest")
+}
+
 func TestFilesHaveETags(t *testing.T) {
 	f := startStorage(t)
 	ada := user(driveScopes)

@@ -34,6 +34,7 @@ type upload struct {
 	total              int  // -1: not known yet
 	content            []byte
 	expires            time.Time
+	origin             fileTimes
 	graphOrigin, graph string // origin and version of the request that began it
 }
 
@@ -88,7 +89,12 @@ func (c *call) createUploadSession() {
 	size := 0
 	for name, v := range wanted {
 		switch name {
-		case conflictBehavior, "name", "@odata.type", "fileSystemInfo", "description":
+		case conflictBehavior, "name", "@odata.type", "description":
+		case "fileSystemInfo":
+			if err := up.origin.set(v); err != nil {
+				c.refuse(http.StatusBadRequest, "invalidRequest", err.Error())
+				return
+			}
 		case "fileSize":
 			n, _ := v.(float64)
 			size = int(n)
@@ -300,5 +306,5 @@ func (c *call) commit(secret string, up *upload) {
 		return
 	}
 	delete(d.uploads, secret)
-	c.store(t, i, isNew, up.content, "")
+	c.store(t, i, isNew, up.content, "", up.origin)
 }
