@@ -83,8 +83,7 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 		c.client.Base = s.graph.text + "/beta"
 	}
 	if inv.flags.set("timeout") {
-		// For exports: no one wait is longer, nor all waits of a page.
-		c.client.Patience, c.client.Stall = inv.flags.timeout, inv.flags.timeout
+		c.client.Patience = inv.flags.timeout
 	}
 	return c, nil
 }

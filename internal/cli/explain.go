@@ -16,10 +16,11 @@ func (inv *invocation) explainCommand() *cobra.Command {
 		Use: "explain [CODE|TEXT|FILE|-]… [flags]", Short: "Explain an error, offline",
 		Long: "Explains an error: what it means, why it usually comes, whose job it is, what\n" +
 			"helps, and a command that proves it. Give AADSTS codes, the whole answer of a\n" +
-			"server, a WWW-Authenticate header, an error of Microsoft Graph, the address of\n" +
-			"a redirect, a topic such as \"invalid scope\" or words to search; a file or stdin\n" +
+			"server (as curl -i shows it, too), a WWW-Authenticate header, an error of\n" +
+			"Microsoft Graph, what a program printed when it failed, the address of a\n" +
+			"redirect, a topic such as \"invalid scope\" or words to search; a file or stdin\n" +
 			"(-) may hold it. Without any of these the last command that a server refused is\n" +
-			"explained. Nothing is sent anywhere.",
+			"explained. Nothing is sent anywhere, and no token is printed.",
 		Example: "fob explain AADSTS700016 7000215\n" +
 			"fob token || fob explain\n" +
 			"fob explain - < answer.json\n" +

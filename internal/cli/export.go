@@ -75,6 +75,8 @@ func (inv *invocation) exportCommand() *cobra.Command {
 		if !inv.flags.set("timeout") {
 			// Nobody exports a directory to hear that it is busy.
 			c.client.Patience = longPatience
+		} else {
+			c.client.Stall = inv.flags.timeout
 		}
 		// So little is allocated that to collect it often costs nothing.
 		defer debug.SetGCPercent(debug.SetGCPercent(20))

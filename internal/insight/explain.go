@@ -76,17 +76,21 @@ func word(families, name string) (Cause, bool) {
 }
 
 // Explain understands an error in whatever form it was copied: a number
-// ("50011", "AADSTS50011"), a text with such codes in it, the JSON answer of a
-// token endpoint or of an API, a WWW-Authenticate header, the address of a
-// redirect with error=, an error word ("invalid_grant"), or a topic
-// ("redirect uri mismatch"). Of a text that it does not understand it says so,
+// ("50011", "AADSTS50011"), a text with such codes in it, as programs print when
+// they fail, the JSON answer of a token endpoint or of an API, with or without
+// its status and headers, a WWW-Authenticate header, the address of a redirect
+// with error=, an error word ("invalid_grant"), or a topic ("redirect uri
+// mismatch"). An answer that holds tokens is told from an error; what is secret
+// in a text is not repeated. Of a text that it does not understand it says so,
 // with the closest that it knows. It needs no network.
 func Explain(text string) *Explanation {
+	understanding := []func(string) *Explanation{explainAnswer, explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainToken}
 	if len(text) > maxToken {
 		text = text[:maxToken]
+		understanding = understanding[:len(understanding)-1] // no token is so long
 	}
 	text = strings.TrimSpace(strings.ToValidUTF8(text, " "))
-	for _, understand := range []func(string) *Explanation{explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainToken} {
+	for _, understand := range understanding {
 		if e := understand(text); e != nil {
 			if e.Summary == "" && len(e.Causes) > 0 {
 				e.Summary = e.Causes[0].headline()
@@ -128,8 +132,12 @@ func (c Cause) headline() string {
 	return c.Name + ": " + c.Meaning
 }
 
+// jwtForm is what tokens look like. Some services quote the one that they
+// refuse.
+var jwtForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*`) })
+
 func (e *Explanation) fact(name, value string) {
-	if value = tidy(value); value != "" {
+	if value = tidy(jwtForm().ReplaceAllLiteralString(value, "[redacted]")); value != "" {
 		e.Facts = append(e.Facts, Fact{name, value})
 	}
 }
@@ -210,28 +218,23 @@ func proof(code aadsts.Code) string {
 // explainJSON understands the answers of token endpoints and of APIs, also
 // with other text around them.
 func explainJSON(text string) *Explanation {
-	from, to := strings.IndexByte(text, '{'), strings.LastIndexByte(text, '}')
-	if from < 0 || to < from {
-		return nil
-	}
 	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(text)), "www-authenticate") {
 		return nil
 	}
-	members, _, err := parseObject([]byte(text[from : to+1]))
-	if err != nil {
-		return nil
-	}
-	o := object(members)
-	if o.raw("error").Kind() == '"' {
-		return explainOAuth("answer of the token endpoint", o.text("error"), o)
-	}
-	inner, _, err := parseObject(o.raw("error"))
-	if err != nil {
-		if inner, _, err = parseObject(o.raw("odata.error")); err != nil {
-			return nil
+	for o := range objects(text) {
+		if o.raw("error").Kind() == '"' {
+			return explainOAuth("answer of the token endpoint", o.text("error"), o)
+		}
+		for _, name := range []string{"error", "odata.error"} {
+			if inner, _, err := parseObject(o.raw(name)); err == nil {
+				return explainAPI(inner)
+			}
+		}
+		if e := explainTokens(o); e != nil {
+			return e
 		}
 	}
-	return explainAPI(inner)
+	return nil
 }
 
 func explainOAuth(source, name string, o object) *Explanation {
@@ -466,7 +469,7 @@ func explainCodes(text string) *Explanation {
 	main, ids := splitTrailer(text)
 	if strings.Contains(main, " ") {
 		e.Source = "text with an AADSTS code"
-		e.fact("the server says", main)
+		e.fact("the server says", sentenceOf(main, ids != [3]string{}))
 	}
 	e.fact("trace id", ids[0])
 	e.fact("correlation id", ids[1])

@@ -315,6 +315,17 @@ func speaksFor(c object) string {
 }
 
 func (t *Token) summarize() string {
+	switch {
+	case t.Expires == nil:
+		return t.label()
+	case t.Expired:
+		return t.label() + ", expired " + t.Expires.Relative
+	}
+	return t.label() + ", expires " + t.Expires.Relative
+}
+
+// label says what the token is, at any time.
+func (t *Token) label() string {
 	var b strings.Builder
 	switch {
 	case t.SpeaksFor == "app" && t.Kind == AccessToken:
@@ -333,13 +344,6 @@ func (t *Token) summarize() string {
 		b.WriteString(" for " + t.API.label())
 	} else if t.Kind == IDToken && t.Client != nil {
 		b.WriteString(" for the app " + t.Client.label())
-	}
-	switch {
-	case t.Expires == nil:
-	case t.Expired:
-		b.WriteString(", expired " + t.Expires.Relative)
-	default:
-		b.WriteString(", expires " + t.Expires.Relative)
 	}
 	return b.String()
 }
