@@ -149,12 +149,13 @@ func (e *exporter) run(ctx context.Context) error {
 	}
 	go func() { all.Wait(); close(full) }()
 
+	var broken error // of the writer; from then on pages are only taken, so that the readers end
 	for f := range full {
-		if context.Cause(ctx) != nil {
-			continue // drain, so that the readers end
-		}
-		if err := e.put(f); err != nil {
-			cancel(err)
+		// What has come is kept, also when what comes after it was refused.
+		if broken == nil {
+			if broken = e.put(f); broken != nil {
+				cancel(broken)
+			}
 		}
 		free <- f.page
 	}
