@@ -37,6 +37,7 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	tries := r.c.attempts(req.Method, r.how)
 	again := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	var before error // why the last attempt got no answer
 	for attempt := req; ; {
 		if err := r.c.lanes.wait(ctx, r.c, req); err != nil {
 			closeBody(attempt.Body)
@@ -50,8 +51,12 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 				resp.Body.Close()
 				return nil, ctx.Err()
 			}
+			if before != nil && tries.repeatable && errors.Is(err, context.DeadlineExceeded) {
+				err = before // says more than that the time is over
+			}
 			return resp, err
 		}
+		before = err
 		if resp != nil {
 			drain(resp.Body)
 		}

@@ -171,6 +171,15 @@ func TestAWaitNeverPassesTheDeadline(t *testing.T) {
 	}
 }
 
+func TestWhatFailedBeforeTheDeadlineIsTold(t *testing.T) {
+	w := serve(t, answers(breaks, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", "/users", nil)
+	_, err := w.Do(req)
+	wantError(t, err, "the connection broke")
+}
+
 func TestAThrottleHoldsBackOtherRequestsToTheSamePart(t *testing.T) {
 	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "POST" {

@@ -59,13 +59,18 @@ type lateError struct {
 func (e *lateError) Error() string {
 	c := e.call
 	text := fmt.Sprintf("%s %s: ", c.method, clip(oneLine(c.target.Host+c.target.Path), 120))
-	switch {
-	case c.all:
-		return text + "the list was not complete after " + e.after.String()
-	case c.method == http.MethodPost || c.method == http.MethodPatch:
-		return text + "no whole answer within " + e.after.String() + "; it may have been carried out all the same: look before you repeat it"
+	if c.all {
+		text += "the list was not complete after " + e.after.String()
+	} else {
+		text += "no whole answer within " + e.after.String()
 	}
-	return text + "no whole answer within " + e.after.String()
+	if why := c.why.Load(); why != 0 {
+		text += fmt.Sprintf("; before, it answered with HTTP %d", why)
+	}
+	if c.method == http.MethodPost || c.method == http.MethodPatch {
+		text += "; it may have been carried out all the same: look before you repeat it"
+	}
+	return text
 }
 
 // Unwrap returns what such an error is everywhere else.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -31,7 +32,8 @@ type call struct {
 	client *graph.Client
 	app    *fob.Client
 	source *lastToken
-	seen   *lastAnswer // nil without --include
+	seen   *lastAnswer  // nil without --include
+	why    atomic.Int64 // the status that was last waited for
 	// uploaded is what became of content that went up in pieces: the answer.
 	uploaded jsontext.Value
 }
@@ -77,7 +79,10 @@ func (inv *invocation) call(ctx context.Context, given string, r *request) (*cal
 	}
 	c.client = &graph.Client{
 		Source: c.source, Base: s.graph.text + "/v1.0", HTTP: &http.Client{Transport: way},
-		Scopes: c.scopes, OnWait: inv.onWait,
+		Scopes: c.scopes, OnWait: func(w graph.Wait) {
+			c.why.Store(int64(w.Status))
+			inv.onWait(w)
+		},
 	}
 	if r.beta {
 		c.client.Base = s.graph.text + "/beta"
