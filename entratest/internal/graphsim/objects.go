@@ -55,7 +55,14 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 			return all(c.World.GroupsOf(c.tenant(), v.ID)), false
 		}
 	case principal:
-		return all(c.assignmentsOf(v.ID())), false
+		switch relation {
+		case "appRoleAssignments":
+			return all(c.assignmentsOf(v.ID())), false
+		case "memberOf":
+			return c.groupsWith(v.ID()), false
+		case "transitiveMemberOf":
+			return all(c.World.GroupsOf(c.tenant(), v.ID())), false
+		}
 	case *message:
 		return all(v.attachments), false
 	}
@@ -136,6 +143,10 @@ func (c *call) subject() (any, bool) {
 		v, ok = c.findDevice()
 	case "directoryRoles":
 		v, ok = c.findRole(c.arg(0))
+	case "directoryObjects":
+		if v, ok = c.object(c.arg(0)); !ok {
+			c.notFound(c.arg(0))
+		}
 	}
 	return v, ok
 }

@@ -310,59 +310,6 @@ func (c *call) rolesOf(u *directory.User) []any {
 	return of
 }
 
-// getMemberGroups answers with the ids of all groups that an object is in.
-func (c *call) getMemberGroups() {
-	given, ok := c.action("getMemberGroups", true, "securityEnabledOnly Edm.Boolean")
-	if !ok {
-		return
-	}
-	securityOnly, isBool := given["securityEnabledOnly"].(bool)
-	if !isBool {
-		c.invalid(errors.New("A value is required for parameter 'securityEnabledOnly'."))
-		return
-	}
-	v, ok := c.subject()
-	if !ok {
-		return
-	}
-	ids := []string{}
-	for _, g := range c.World.GroupsOf(c.tenant(), idOf(v)) {
-		if security, _ := groupValue(g, "securityEnabled"); !securityOnly || security == true {
-			ids = append(ids, g.ID)
-		}
-	}
-	const most = 11_000
-	if len(ids) > most {
-		c.refuse(http.StatusBadRequest, "Directory_ResultSizeLimitExceeded", fmt.Sprintf("The result set is larger than %d groups: use transitiveMemberOf.", most))
-		return
-	}
-	c.entity("Collection(Edm.String)", object{{"value", ids}})
-}
-
-// checkMemberGroups answers with those of some groups that an object is in.
-func (c *call) checkMemberGroups() {
-	given, ok := c.action("checkMemberGroups", true, "groupIds Collection(Edm.String)")
-	if !ok {
-		return
-	}
-	asked := stringsIn(given["groupIds"])
-	if n := len(asked); n == 0 || n > 20 {
-		c.invalid(errors.New("The parameter 'groupIds' must have 1 to 20 ids."))
-		return
-	}
-	v, ok := c.subject()
-	if !ok {
-		return
-	}
-	in := []string{}
-	for _, g := range c.World.GroupsOf(c.tenant(), idOf(v)) {
-		if contains(asked, g.ID) {
-			in = append(in, g.ID)
-		}
-	}
-	c.entity("Collection(Edm.String)", object{{"value", in}})
-}
-
 func (c *call) revokeSignInSessions() {
 	u, ok := c.findUser(c.arg(0))
 	if !ok {

@@ -292,3 +292,54 @@ func TestEveryRouteHasItsPermissions(t *testing.T) {
 		}
 	}
 }
+
+func TestMembershipsAreToldForEveryKindOfObject(t *testing.T) {
+	f := start(t)
+	all := app("Directory.Read.All", "Group.ReadWrite.All", "User.Read.All")
+	principal := f.get("/v1.0/servicePrincipals(appId='"+directory.DaemonAppID+"')?$select=id", all).str("id")
+	f.write("POST", "/v1.0/groups/"+directory.ReadersGroupID+"/members/$ref", all, `{"@odata.id":"https://graph.microsoft.com/v1.0/directoryObjects/`+principal+`"}`).want(t, "an app", 204, "")
+	f.write("POST", "/v1.0/groups/"+directory.ReadersGroupID+"/members/$ref", all, `{"@odata.id":"https://graph.microsoft.com/v1.0/devices/`+directory.AdaDeviceID+`"}`).want(t, "a device", 204, "")
+	f.write("POST", "/v1.0/groups/"+directory.PlatformGroupID+"/members/$ref", all, `{"@odata.id":"https://graph.microsoft.com/v1.0/groups/`+directory.ReadersGroupID+`"}`).want(t, "a group", 204, "")
+	both := directory.PlatformGroupID + " " + directory.ReadersGroupID
+	role := directoryRole{directory.TenantID, directory.GlobalAdministrator}.id()
+	for _, c := range []struct{ path, groups, objects string }{
+		{"/users/" + directory.AdaID, directory.PlatformGroupID, role + " " + directory.PlatformGroupID},
+		{"/groups/" + directory.ReadersGroupID, directory.PlatformGroupID, directory.PlatformGroupID},
+		{"/servicePrincipals/" + principal, both, both},
+		{"/devices/" + directory.AdaDeviceID, both, both},
+	} {
+		for _, path := range []string{c.path, "/directoryObjects/" + c.path[strings.LastIndexByte(c.path, '/')+1:]} {
+			is := func(action, body, want string) {
+				t.Helper()
+				a := f.write("POST", "/v1.0"+path+"/"+action, all, body).want(t, path+"/"+action, 200, "")
+				got := strings.Fields(strings.Trim(fmt.Sprint(a.body["value"]), "[]"))
+				if slices.Sort(got); strings.Join(got, " ") != want {
+					t.Errorf("%s/%s: %s, want %s", path, action, got, want)
+				}
+			}
+			is("getMemberGroups", `{"securityEnabledOnly":false}`, c.groups)
+			is("getMemberObjects", `{"securityEnabledOnly":false}`, c.objects)
+			is("getMemberObjects", `{"securityEnabledOnly":true}`, c.groups)
+			asked := `["` + strings.ReplaceAll(both, " ", `","`) + `","` + role + `","f0b00000-9999-4000-8000-000000000001"]`
+			is("checkMemberGroups", `{"groupIds":`+asked+`}`, c.groups)
+			is("checkMemberObjects", `{"ids":`+asked+`}`, c.objects)
+		}
+	}
+	a := f.write("POST", "/v1.0/me/checkMemberObjects", user("User.Read"), `{"ids":["`+directory.GlobalAdministrator+`"]}`).want(t, "by the template of a role", 200, "")
+	if fmt.Sprint(a.body["value"]) != "["+directory.GlobalAdministrator+"]" {
+		t.Errorf("got %s", a.text)
+	}
+	if a := f.get("/v1.0/servicePrincipals/"+principal+"/memberOf?$select=displayName", all); names(a) != "Readers" {
+		t.Errorf("memberOf: %s", a.text)
+	}
+	if a := f.get("/v1.0/servicePrincipals/"+principal+"/transitiveMemberOf?$select=displayName", all); names(a) != "Readers, Platform" {
+		t.Errorf("transitiveMemberOf: %s", a.text)
+	}
+	const one = `{"securityEnabledOnly":false}`
+	f.write("POST", "/v1.0/users/ben@fob.example/getMemberObjects", user("User.Read"), one).want(t, "another's", 403, "Authorization_RequestDenied")
+	f.write("POST", "/v1.0/directoryObjects/"+directory.BenID+"/getMemberGroups", app("User.Read.All"), one).want(t, "any object with the permission for one kind", 403, "Authorization_RequestDenied")
+	f.write("POST", "/v1.0/directoryObjects/f0b00000-9999-4000-8000-000000000001/getMemberGroups", all, one).want(t, "nobody", 404, "Request_ResourceNotFound")
+	f.write("POST", "/v1.0/servicePrincipals/"+principal+"/getMemberObjects", all, `{}`).want(t, "without its parameter", 400, "Request_BadRequest")
+	ids := strings.TrimSuffix(strings.Repeat(`"`+directory.BenID+`",`, 21), ",")
+	f.write("POST", "/v1.0/devices/"+directory.AdaDeviceID+"/checkMemberObjects", all, `{"ids":[`+ids+`]}`).want(t, "21 ids", 400, "Request_BadRequest")
+}
