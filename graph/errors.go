@@ -195,10 +195,10 @@ func (e *Error) decode(body []byte) bool {
 	}
 	if !ok {
 		// OAuth's form, and what is older than any convention.
-		e.Code, e.Message = text(answer, "error", "code"), text(answer, "error_description", "message")
+		e.Code, e.Message = shown(text(answer, "error", "code")), text(answer, "error_description", "message")
 		return e.Code != "" || e.Message != ""
 	}
-	e.Code, e.Message = text(inner, "code"), text(inner, "message")
+	e.Code, e.Message = shown(text(inner, "code")), text(inner, "message")
 	details, _ := member(inner, "details").([]any)
 	for _, d := range details[:min(len(details), 20)] {
 		if d, ok := d.(map[string]any); ok {
@@ -210,7 +210,7 @@ func (e *Error) decode(body []byte) bool {
 			break
 		}
 		if code := text(inner, "code"); code != "" {
-			e.Inner = code
+			e.Inner = shown(code)
 		}
 		fill(&e.RequestID, text(inner, "request-id"))
 		fill(&e.ClientRequestID, text(inner, "client-request-id"))

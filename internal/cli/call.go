@@ -601,11 +601,18 @@ func (c *call) reading(err error) error {
 	return c.refused(fmt.Errorf("reading the answer: %w", err))
 }
 
-// As good as a broken connection: not every proxy tells them apart.
-var (
-	errCut   = fmt.Errorf("it ends in the middle of its JSON: %w", fob.ErrUnavailable)
-	errEmpty = fmt.Errorf("it is empty: %w", fob.ErrUnavailable)
+// cutError is as good as a broken connection: not every proxy tells them apart.
+type cutError string
+
+const (
+	errCut   cutError = "it ends in the middle of its JSON"
+	errEmpty cutError = "it is empty"
 )
+
+func (e cutError) Error() string { return string(e) }
+
+// Is makes errors.Is(err, fob.ErrUnavailable) true.
+func (e cutError) Is(target error) bool { return target == fob.ErrUnavailable }
 
 // broken says in words what is wrong with a body that is no JSON.
 func broken(err error, body []byte) error {

@@ -201,8 +201,12 @@ type grid struct {
 	columns []string
 	named   bool // the columns were asked for, and not found in items
 	index   map[string]int
-	other   []string // members that have no column
+	seen    map[string]bool // the columns that were found
+	other   []string        // members that have no column
 }
+
+// maxColumns is what a spreadsheet takes.
+const maxColumns = 16_384
 
 // members yields the members of an object, or the value itself as "value".
 func members(v jsontext.Value, yield func(name string, value jsontext.Value) error) error {
@@ -235,8 +239,12 @@ func members(v jsontext.Value, yield func(name string, value jsontext.Value) err
 
 // look finds columns in an item.
 func (g *grid) look(v jsontext.Value) error {
+	if g.seen == nil {
+		g.seen = map[string]bool{}
+	}
 	return members(v, func(name string, _ jsontext.Value) error {
-		if !slices.Contains(g.columns, name) {
+		if !g.seen[name] && len(g.columns) < maxColumns {
+			g.seen[name] = true
 			g.columns = append(g.columns, name)
 		}
 		return nil
@@ -462,6 +470,15 @@ const narrow = 16
 // fit makes the columns as wide as the terminal: the widest are cut first, and
 // when all are narrow the last ones are left out.
 func (t *tableWriter) fit() (left []string) {
+	for i := range t.widths {
+		t.widths[i] = min(t.widths[i], t.term.width)
+	}
+	if room := t.term.width/3 + 1; len(t.shown) > room { // for one letter of each
+		for _, i := range t.shown[room:] {
+			left = append(left, t.grid.columns[i])
+		}
+		t.shown = t.shown[:room]
+	}
 	for {
 		total, widest := 2*(len(t.shown)-1), -1
 		for _, i := range t.shown {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -162,6 +163,32 @@ func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
 		if row[0] != want || row[1] != "-7" {
 			t.Errorf("%q became %q", text, row)
 		}
+	}
+}
+
+func TestAnItemWithManyMembersIsPrintedInTime(t *testing.T) {
+	var item strings.Builder
+	for i := range 200_000 {
+		fmt.Fprintf(&item, `,"k%d":1`, i)
+	}
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"id":"1"`+item.String()+`}`) })
+	for _, form := range []string{"csv", "table"} {
+		began := time.Now()
+		got := call("/users", "-o", form)
+		if took := time.Since(began); got.status != StatusDone || took > 20*time.Second || !strings.Contains(got.stderr, "no column for k") {
+			t.Errorf("%s: %d after %s: %s", form, got.status, took, got.stderr)
+		}
+	}
+	inv := &invocation{Env: Env{Stdout: io.Discard, Stderr: io.Discard}}
+	inv.flags.output = "table"
+	table := inv.sink(io.Discard, nil, false).(*tableWriter)
+	table.term = terminal{is: true, width: 40}
+	began := time.Now()
+	if err := table.item(jsontext.Value(`{"long":"` + strings.Repeat("x", 1<<20) + `"` + item.String() + `}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.end(true); err != nil || time.Since(began) > 20*time.Second || len(table.shown) > 40 {
+		t.Errorf("%v, %d columns after %s", err, len(table.shown), time.Since(began))
 	}
 }
 
