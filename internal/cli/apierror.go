@@ -205,15 +205,19 @@ func permissionsOf(have graph.Rights) string {
 	return "it has no scopes and no app roles"
 }
 
-// again is the command that ran, with more words.
+// again is the command that ran, with more words; empty if it is too long to be
+// read, was tried before, or has what is not for a log.
 func (inv *invocation) again(more string) string {
 	words := []string{"fob"}
 	for _, arg := range inv.Args {
+		if arg == more || strings.HasPrefix(arg, "--body") || strings.HasPrefix(arg, "--header") || strings.HasPrefix(arg, "-H") || strings.HasPrefix(arg, "--claims") {
+			return ""
+		}
 		words = append(words, inv.quote(arg))
 	}
 	line := strings.Join(append(words, more), " ")
-	if len(line) > 500 || slices.Contains(inv.Args, more) {
-		return "" // to read, or to try once more
+	if len(line) > 500 {
+		return ""
 	}
 	return line
 }
