@@ -35,7 +35,8 @@ func (inv *invocation) batchCommand() *cobra.Command {
 			"there was no answer. A file as Graph itself takes it, {\"requests\":[…]}, is\n" +
 			"read, too.\n\n" +
 			"The exit status is 0 if all requests succeeded; otherwise it says what could\n" +
-			"help, as that of a single request does.",
+			"help, as that of a single request does. A --timeout that is given bounds all\n" +
+			"of them together.",
 		Example: "fob batch requests.ndjson\n" +
 			"echo '{\"url\":\"/me\"}' | fob batch -\n" +
 			"fob batch requests.ndjson --parallel 4",
