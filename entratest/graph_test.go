@@ -106,6 +106,29 @@ func TestASecretMadeInGraphSignsIn(t *testing.T) {
 	g.call(200, "GET", "/applications/"+app.str("id"), "")
 }
 
+func TestASecretOfAServicePrincipalSignsIn(t *testing.T) {
+	g := admin(t)
+	at := "/servicePrincipals/" + g.call(200, "GET", "/servicePrincipals(appId='"+entratest.DaemonClientID+"')", "").str("id")
+	made := g.call(200, "POST", at+"/addPassword", `{"passwordCredential":{"displayName":"its own"}}`)
+	form := url.Values{"client_id": {entratest.DaemonClientID}, "client_secret": {made.str("secretText")}}
+	if a := g.signIn(form); a.status != 200 {
+		t.Errorf("signed in: %s", a.text)
+	}
+	if a := g.call(200, "GET", at+"?$select=passwordCredentials", ""); !strings.Contains(a.text, `"displayName":"its own"`) || strings.Contains(a.text, made.str("secretText")) {
+		t.Errorf("shown: %s", a.text)
+	}
+	if a := g.call(200, "GET", "/applications(appId='"+entratest.DaemonClientID+"')", ""); strings.Contains(a.text, "its own") {
+		t.Errorf("the registration has it too: %s", a.text)
+	}
+	g.call(204, "POST", at+"/removePassword", `{"keyId":"`+made.str("keyId")+`"}`)
+	if a := g.signIn(form); a.status != 401 || !strings.Contains(a.text, "AADSTS7000215") {
+		t.Errorf("removed: %s", a.text)
+	}
+	g.call(400, "POST", at+"/removePassword", `{"keyId":"`+made.str("keyId")+`"}`)
+	elsewhere := g.call(200, "GET", "/servicePrincipals(appId='"+entratest.GraphAppID+"')", "").str("id")
+	g.call(501, "POST", "/servicePrincipals/"+elsewhere+"/addPassword", `{}`)
+}
+
 func TestAnAppRoleAssignedInGraphIsInTheToken(t *testing.T) {
 	g := admin(t)
 	app := g.call(201, "POST", "/applications", `{"displayName":"nightly"}`)

@@ -85,11 +85,17 @@ type App struct {
 	Disabled         bool                // the service principal's accountEnabled=false (7000112)
 	NoPrincipal      bool                // registered, but no service principal (7000229)
 	OptionalClaims   []string            // of access tokens for it: idtyp, xms_cc ...
-	RequiredAccess   map[string][]string // resource client id to scope values: what .default asks for
+	RequiredAccess   map[string][]string // resource client id to scope values: what .default asks for. A value that only app roles have is a role
+	RequiredRoles    map[string][]string // resource client id to values of app roles, whatever scopes have the same
 
 	Created time.Time
 	Owners  []string       // object ids of users and service principals
 	More    map[string]any // further properties of the registration by the names that Graph has for them, as JSON values
+
+	PrincipalOwners  map[string][]string // tenant to the owners of the service principal there
+	PrincipalSecrets []AppSecret         // of the service principal at home, good beside those of the registration
+
+	world *World // that it is in
 }
 
 // AppSecret is a client secret.

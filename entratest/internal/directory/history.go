@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,9 +212,13 @@ func (w *World) Uninstall(tenant, clientID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clientID = strings.ToLower(clientID)
-	if a, ok := w.appBy[clientID]; ok && a.Tenant == tenant {
+	if a, ok := w.appBy[clientID]; ok {
 		c := *a
-		c.NoPrincipal = true
+		c.PrincipalOwners = maps.Clone(a.PrincipalOwners)
+		delete(c.PrincipalOwners, tenant)
+		if a.Tenant == tenant {
+			c.NoPrincipal, c.PrincipalSecrets = true, nil
+		}
 		w.putApp(&c)
 	}
 	delete(w.installed, tenant+"/"+clientID)

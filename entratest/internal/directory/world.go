@@ -510,6 +510,9 @@ func (w *World) putApp(a *App) {
 	if old, ok := w.appBy[a.ClientID]; ok {
 		w.forgetApp(old)
 	}
+	if a.world != w {
+		a.world = w
+	}
 	w.apps = put(w.apps, a, func(o *App) bool { return o.ClientID == a.ClientID })
 	w.appBy[a.ClientID] = a
 	w.resources[a.ClientID] = a
@@ -535,6 +538,7 @@ func (w *World) UpdateApp(clientID string, change func(*App)) bool {
 	c := *a
 	c.More, c.Owners = maps.Clone(a.More), slices.Clone(a.Owners)
 	c.Secrets, c.Certificates, c.Federated = slices.Clone(a.Secrets), slices.Clone(a.Certificates), slices.Clone(a.Federated)
+	c.PrincipalSecrets, c.PrincipalOwners = slices.Clone(a.PrincipalSecrets), maps.Clone(a.PrincipalOwners)
 	c.IdentifierURIs = slices.Clone(a.IdentifierURIs)
 	c.WebRedirects, c.SPARedirects, c.NativeRedirects = slices.Clone(a.WebRedirects), slices.Clone(a.SPARedirects), slices.Clone(a.NativeRedirects)
 	change(&c)
@@ -696,6 +700,60 @@ func (a *App) Scope(value string) (Scope, bool) {
 		}
 	}
 	return Scope{}, false
+}
+
+// Required is what a registration asks of one resource: ids of its scopes, and
+// of its app roles.
+type Required struct {
+	Resource      string // client id
+	Scopes, Roles []string
+}
+
+// Required returns what the registration asks for, by the ids that the
+// resources have for it now: what they do not have is left out, unless it was
+// asked for by its id. It reads the world that a is in.
+func (a *App) Required() []Required {
+	if a.world == nil {
+		return nil
+	}
+	resources := union(slices.Collect(maps.Keys(a.RequiredAccess)), slices.Collect(maps.Keys(a.RequiredRoles)))
+	slices.Sort(resources)
+	var all []Required
+	for _, id := range resources {
+		of, ok := a.world.Registration(id)
+		if !ok {
+			of = &App{}
+		}
+		r := Required{Resource: id}
+		for _, value := range a.RequiredAccess[id] {
+			if scope, ok := of.Scope(value); ok {
+				r.Scopes = append(r.Scopes, scope.ID)
+			} else if role, ok := of.Role(value); ok {
+				r.Roles = append(r.Roles, role.ID)
+			} else if wantGUID(value) == nil {
+				r.Scopes = append(r.Scopes, value)
+			}
+		}
+		for _, value := range a.RequiredRoles[id] {
+			if role, ok := of.Role(value); ok {
+				r.Roles = append(r.Roles, role.ID)
+			} else if wantGUID(value) == nil {
+				r.Roles = append(r.Roles, value)
+			}
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// Role returns the app role of a with this value that apps may have.
+func (a *App) Role(value string) (AppRole, bool) {
+	for _, r := range a.AppRoles {
+		if r.Value == value && r.ForApps {
+			return r, true
+		}
+	}
+	return AppRole{}, false
 }
 
 // Identifier returns the name by which a is best known as a resource: its

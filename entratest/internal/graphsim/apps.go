@@ -33,7 +33,7 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 	case "owners": // of a filter that counts them
 		return a.Owners, true
 	case "passwordCredentials":
-		return passwords(a), true
+		return passwords(a.Secrets), true
 	case "keyCredentials":
 		return keys(a), true
 	case "appRoles":
@@ -62,9 +62,70 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 		return object{{"redirectUris", append([]string{}, a.SPARedirects...)}}, true
 	case "publicClient":
 		return object{{"redirectUris", append([]string{}, a.NativeRedirects...)}}, true
+	case "requiredResourceAccess":
+		return requiredAccess(a), true
 	}
 	value, ok := a.More[name]
 	return value, ok
+}
+
+// requiredAccess shows what a registration asks its resources for.
+func requiredAccess(a *directory.App) []object {
+	out := []object{}
+	for _, r := range a.Required() {
+		access := []object{}
+		for _, id := range r.Scopes {
+			access = append(access, object{{"id", id}, {"type", "Scope"}})
+		}
+		for _, id := range r.Roles {
+			access = append(access, object{{"id", id}, {"type", "Role"}})
+		}
+		out = append(out, object{{"resourceAppId", r.Resource}, {"resourceAccess", access}})
+	}
+	return out
+}
+
+// required is a requiredResourceAccess that was read: resource client ids to
+// values of scopes and of app roles.
+type required struct{ scopes, roles map[string][]string }
+
+// readRequired reads the requiredResourceAccess of a body, if it has one, or
+// answers 400. Entra does not look whether the ids mean anything; those that do
+// are what .default asks for.
+func (c *call) readRequired(given fields) bool {
+	for i, f := range given {
+		if f.name != "requiredResourceAccess" {
+			continue
+		}
+		read := required{map[string][]string{}, map[string][]string{}}
+		for _, r := range list(f.value) {
+			id := strings.ToLower(str(inside(r, "resourceAppId")))
+			resource, known := c.World.Registration(id)
+			if !known {
+				resource = &directory.App{}
+			}
+			for _, a := range list(inside(r, "resourceAccess")) {
+				value := strings.ToLower(str(inside(a, "id")))
+				switch kind := str(inside(a, "type")); {
+				case id == "" || value == "" || kind != "Scope" && kind != "Role":
+					c.invalid(errors.New("Invalid value specified for property 'requiredResourceAccess' of resource 'Application'."))
+					return false
+				case kind == "Scope":
+					if at := slices.IndexFunc(resource.Scopes, func(s directory.Scope) bool { return strings.EqualFold(s.ID, value) }); at >= 0 {
+						value = resource.Scopes[at].Value
+					}
+					read.scopes[id] = append(read.scopes[id], value)
+				default:
+					if at := slices.IndexFunc(resource.AppRoles, func(r directory.AppRole) bool { return strings.EqualFold(r.ID, value) }); at >= 0 {
+						value = resource.AppRoles[at].Value
+					}
+					read.roles[id] = append(read.roles[id], value)
+				}
+			}
+		}
+		given[i].value = read
+	}
+	return true
 }
 
 func appRoles(a *directory.App) []object {
@@ -156,7 +217,7 @@ var appReadOnly = []string{"id", "appId", "createdDateTime", "deletedDateTime", 
 
 func (c *call) createApplication() {
 	given, ok := c.fields(applicationType, appReadOnly)
-	if !ok || !c.require(given, applicationType, "displayName") {
+	if !ok || !c.require(given, applicationType, "displayName") || !c.readRequired(given) {
 		return
 	}
 	t, _ := c.World.Tenant(c.tenant())
@@ -236,6 +297,9 @@ func setApp(a *directory.App, given fields) error {
 				a.AppRoles = append(a.AppRoles, directory.AppRole{ID: str(inside(r, "id")), Value: str(inside(r, "value")), Name: str(inside(r, "displayName")),
 					ForUsers: slices.Contains(types, "User"), ForApps: slices.Contains(types, "Application")})
 			}
+		case "requiredResourceAccess":
+			read, _ := f.value.(required)
+			a.RequiredAccess, a.RequiredRoles = read.scopes, read.roles
 		case "keyCredentials":
 			certificates, err := certificatesIn(f.value, a.Certificates)
 			if err != nil {
@@ -254,7 +318,7 @@ func setApp(a *directory.App, given fields) error {
 
 func (c *call) updateApplication() {
 	given, ok := c.fields(applicationType, appReadOnly)
-	if !ok {
+	if !ok || !c.readRequired(given) {
 		return
 	}
 	a, ok := c.findApp(c.arg(0))
@@ -291,31 +355,78 @@ func (c *call) addAppOwner() {
 	if !ok {
 		return
 	}
-	a, ok := c.findApp(c.arg(0))
+	if a, ok := c.findApp(c.arg(0)); ok {
+		c.own(a, false, v)
+	}
+}
+
+func (c *call) removeAppOwner() {
+	if a, ok := c.findApp(c.arg(0)); ok && c.noOptions() {
+		c.disown(a, false)
+	}
+}
+
+func (c *call) addPrincipalOwner() {
+	v, ok := c.reference()
 	if !ok {
 		return
 	}
-	err := errors.New("An invalid operation was included in the following modified references: 'owners'.")
-	if t := typeOf(v); t == userType || t == principalType {
-		c.World.UpdateApp(a.ClientID, func(a *directory.App) { err = refer(&a.Owners, idOf(v), "owners", a.ObjectID) })
+	if p, ok := c.findPrincipal(c.arg(0)); ok {
+		c.own(p.app, true, v)
 	}
+}
+
+func (c *call) removePrincipalOwner() {
+	if p, ok := c.findPrincipal(c.arg(0)); ok && c.noOptions() {
+		c.disown(p.app, true)
+	}
+}
+
+// own makes a user or a service principal an owner of a registration, or of its
+// service principal here.
+func (c *call) own(a *directory.App, principal bool, owner any) {
+	if t := typeOf(owner); t != userType && t != principalType {
+		c.invalid(errors.New("An invalid operation was included in the following modified references: 'owners'."))
+		return
+	}
+	err := c.changeOwners(a, principal, func(owners *[]string) error { return refer(owners, idOf(owner), "owners", "") })
 	if !c.conflict(err, "owners") {
 		c.noContent()
 	}
 }
 
-func (c *call) removeAppOwner() {
-	a, ok := c.findApp(c.arg(0))
-	if !ok || !c.noOptions() {
-		return
-	}
-	found := false
-	c.World.UpdateApp(a.ClientID, func(a *directory.App) { found = unrefer(&a.Owners, c.arg(1)) })
-	if !found {
+// disown takes the owner away that the path ends with.
+func (c *call) disown(a *directory.App, principal bool) {
+	err := c.changeOwners(a, principal, func(owners *[]string) error {
+		if !unrefer(owners, c.arg(1)) {
+			return directory.ErrNotFound
+		}
+		return nil
+	})
+	if err != nil {
 		c.notFound(c.arg(1))
 		return
 	}
 	c.noContent()
+}
+
+func (c *call) changeOwners(a *directory.App, principal bool, change func(*[]string) error) error {
+	var err error
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
+		if !principal {
+			err = change(&a.Owners)
+			return
+		}
+		owners := slices.Clone(a.PrincipalOwners[c.tenant()])
+		if err = change(&owners); err != nil {
+			return
+		}
+		if a.PrincipalOwners == nil {
+			a.PrincipalOwners = map[string][]string{}
+		}
+		a.PrincipalOwners[c.tenant()] = owners
+	})
+	return err
 }
 
 // federated is a federated credential of an app.

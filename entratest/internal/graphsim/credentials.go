@@ -16,9 +16,9 @@ import (
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-func passwords(a *directory.App) []object {
+func passwords(secrets []directory.AppSecret) []object {
 	out := []object{}
-	for _, s := range a.Secrets {
+	for _, s := range secrets {
 		out = append(out, password(s, false))
 	}
 	return out
@@ -92,7 +92,7 @@ func (c *call) addPassword() {
 	if !ok {
 		return
 	}
-	a, ok := c.findApp(c.arg(0))
+	a, secrets, ok := c.secretsOf()
 	if !ok {
 		return
 	}
@@ -108,8 +108,26 @@ func (c *call) addPassword() {
 		return
 	}
 	s.Value = newSecret()
-	c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.Secrets = append(a.Secrets, s) })
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { *secrets(a) = append(*secrets(a), s) })
 	c.entity("microsoft.graph.passwordCredential", password(s, true))
+}
+
+// secretsOf finds the app that the path begins with and which of its secrets
+// are meant: those of the registration or those of the service principal.
+func (c *call) secretsOf() (a *directory.App, secrets func(*directory.App) *[]directory.AppSecret, ok bool) {
+	v, ok := c.subject()
+	if !ok {
+		return nil, nil, false
+	}
+	p, ok := v.(principal)
+	if !ok {
+		return v.(*directory.App), func(a *directory.App) *[]directory.AppSecret { return &a.Secrets }, true
+	}
+	if p.app.Tenant != c.tenant() {
+		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator changes service principals of the tenant's own apps only.")
+		return nil, nil, false
+	}
+	return p.app, func(a *directory.App) *[]directory.AppSecret { return &a.PrincipalSecrets }, true
 }
 
 // newSecret makes a secret of the form that Entra's have.
@@ -125,17 +143,17 @@ func (c *call) removePassword() {
 	if !ok {
 		return
 	}
-	a, ok := c.findApp(c.arg(0))
+	a, secrets, ok := c.secretsOf()
 	if !ok {
 		return
 	}
 	id := str(given["keyId"])
-	if !slices.ContainsFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) }) {
+	if !slices.ContainsFunc(*secrets(a), func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) }) {
 		c.invalid(fmt.Errorf("No password credential found with keyId '%s'.", id))
 		return
 	}
 	c.World.UpdateApp(a.ClientID, func(a *directory.App) {
-		a.Secrets = slices.DeleteFunc(a.Secrets, func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) })
+		*secrets(a) = slices.DeleteFunc(*secrets(a), func(s directory.AppSecret) bool { return strings.EqualFold(s.ID, id) })
 	})
 	c.noContent()
 }

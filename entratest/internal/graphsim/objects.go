@@ -29,6 +29,8 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 			return append(c.groupsWith(v.ID), c.rolesOf(v)...), false
 		case "transitiveMemberOf":
 			return append(all(c.World.GroupsOf(c.tenant(), v.ID)), c.rolesOf(v)...), false
+		case "ownedObjects":
+			return c.ownedBy(v.ID), false
 		}
 	case *directory.Group:
 		switch relation {
@@ -58,6 +60,10 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 		switch relation {
 		case "appRoleAssignments":
 			return all(c.assignmentsOf(v.ID())), false
+		case "owners":
+			return c.resolve(v.owners()), false
+		case "ownedObjects":
+			return c.ownedBy(v.ID()), false
 		case "memberOf":
 			return c.groupsWith(v.ID()), false
 		case "transitiveMemberOf":
@@ -67,6 +73,28 @@ func (c *call) related(v any, relation string) (many []any, single bool) {
 		return all(v.attachments), false
 	}
 	return nil, false
+}
+
+// ownedBy are the groups, registrations and service principals that somebody
+// owns.
+func (c *call) ownedBy(id string) []any {
+	var of []any
+	for _, g := range c.World.Groups(c.tenant()) {
+		if slices.Contains(g.Owners, id) {
+			of = append(of, g)
+		}
+	}
+	for _, v := range c.registrations() {
+		if slices.Contains(v.(*directory.App).Owners, id) {
+			of = append(of, v)
+		}
+	}
+	for _, v := range c.allPrincipals() {
+		if slices.Contains(v.(principal).owners(), id) {
+			of = append(of, v)
+		}
+	}
+	return of
 }
 
 // expanded adds the relations that $expand asks for, or answers 403.

@@ -21,10 +21,14 @@ type principal struct {
 // ID is the object id.
 func (p principal) ID() string { return p.id }
 
+// owners are the object ids of those who own the service principal. The owners
+// of its registration are others.
+func (p principal) owners() []string { return p.app.PrincipalOwners[p.tenant] }
+
 // microsoft is the tenant that Microsoft's own apps are at home in.
 const microsoft = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 
-var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId"}, expands: []string{"appRoleAssignments"},
+var principalType = &entityType{name: "servicePrincipal", set: "servicePrincipals", bases: []string{"directoryObject"}, strict: true, keys: []string{"appId"}, expands: []string{"appRoleAssignments", "memberOf", "ownedObjects", "owners", "transitiveMemberOf"},
 	value: func(v any, name string) (any, bool) { return v.(principal).value(name) }}
 
 func (p principal) value(name string) (any, bool) {
@@ -59,8 +63,15 @@ func (p principal) value(name string) (any, bool) {
 		return appRoles(a), true
 	case "oauth2PermissionScopes":
 		return scopes(a), true
-	case "passwordCredentials", "keyCredentials":
-		return []object{}, true // those of the registration are its own
+	case "owners": // of a filter that counts them
+		return p.owners(), true
+	case "passwordCredentials": // those of the registration are its own
+		if a.Tenant == p.tenant {
+			return passwords(a.PrincipalSecrets), true
+		}
+		return []object{}, true
+	case "keyCredentials":
+		return []object{}, true
 	}
 	if a.Tenant == p.tenant {
 		if value, ok := a.More["servicePrincipal/"+name]; ok {
@@ -106,11 +117,18 @@ func (c *call) findPrincipal(key string) (principal, bool) {
 		c.notFound(key)
 		return principal{}, false
 	}
-	if c.r.Method != http.MethodGet && c.ownedOnly() && !c.owned(p.app) {
+	if c.r.Method != http.MethodGet && c.ownedOnly() && !slices.Contains(p.owners(), c.token.text("oid")) {
 		c.denied()
 		return principal{}, false
 	}
 	return p, true
+}
+
+// principalKeeper is the right of a service principal's owners and of
+// administrators.
+func principalKeeper(c *call) bool {
+	p, ok := c.lookupPrincipal(c.arg(0))
+	return ok && slices.Contains(p.owners(), c.token.text("oid")) || appAdministrator(c)
 }
 
 func (c *call) principal() { c.one(principalType) }
@@ -137,6 +155,9 @@ func (c *call) createPrincipal() {
 		c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.NoPrincipal = false; setPrincipal(a, given) })
 	} else {
 		c.World.Install(c.tenant(), a.ClientID)
+	}
+	if !c.token.delegated() { // an app owns what it makes; people who may make one need not
+		_ = c.changeOwners(a, true, func(owners *[]string) error { return refer(owners, c.token.text("oid"), "owners", "") })
 	}
 	a, _ = c.World.App(c.tenant(), a.ClientID)
 	p := c.principalOf(a)

@@ -343,3 +343,109 @@ func TestMembershipsAreToldForEveryKindOfObject(t *testing.T) {
 	ids := strings.TrimSuffix(strings.Repeat(`"`+directory.BenID+`",`, 21), ",")
 	f.write("POST", "/v1.0/devices/"+directory.AdaDeviceID+"/checkMemberObjects", all, `{"ids":[`+ids+`]}`).want(t, "21 ids", 400, "Request_BadRequest")
 }
+
+func TestServicePrincipalsHaveOwnersOfTheirOwn(t *testing.T) {
+	f := start(t)
+	all := app("Application.ReadWrite.All", "Directory.ReadWrite.All", "Directory.Read.All", "Group.ReadWrite.All", "User.Read.All")
+	registration := f.get("/v1.0/applications(appId='"+directory.WebAppID+"')?$select=id", all).str("id")
+	principal := f.get("/v1.0/servicePrincipals(appId='"+directory.WebAppID+"')?$select=id", all).str("id")
+	daemon := f.get("/v1.0/servicePrincipals(appId='"+directory.DaemonAppID+"')?$select=id", all).str("id")
+	at := "/v1.0/servicePrincipals/" + principal
+	owner := func(id string) string {
+		return `{"@odata.id":"https://graph.microsoft.com/v1.0/directoryObjects/` + id + `"}`
+	}
+	f.write("PATCH", at, user("Application.ReadWrite.All", "oid", directory.BenID), `{"notes":"mine"}`).want(t, "nobody's", 403, "Authorization_RequestDenied")
+	f.write("POST", at+"/owners/$ref", all, owner(directory.BenID)).want(t, "a user", 204, "")
+	f.write("POST", at+"/owners/$ref", all, owner(daemon)).want(t, "an app", 204, "")
+	f.write("POST", at+"/owners/$ref", all, owner(directory.BenID)).want(t, "again", 400, "Request_BadRequest")
+	f.write("POST", at+"/owners/$ref", all, owner(directory.ReadersGroupID)).want(t, "a group", 400, "Request_BadRequest")
+	if a := f.get(at+"/owners?$select=displayName", all); names(a) != "Ben Ostrow, fob daemon" {
+		t.Errorf("owners: %s", a.text)
+	}
+	if a := f.get(at+"/owners/$ref", all); !strings.Contains(a.text, "/directoryObjects/"+directory.BenID) {
+		t.Errorf("references: %s", a.text)
+	}
+	if a := f.get(at+"?$expand=owners($select=displayName)", all); !strings.Contains(a.text, `"displayName":"Ben Ostrow"`) {
+		t.Errorf("expanded: %s", a.text)
+	}
+	if a := f.get("/v1.0/applications/"+registration+"/owners", all); names(a) != "" {
+		t.Errorf("the registration's: %s", a.text)
+	}
+	f.write("PATCH", at, user("Application.ReadWrite.All", "oid", directory.BenID), `{"notes":"mine"}`).want(t, "the owner's", 204, "")
+	f.write("PATCH", at, token("good", map[string]any{"aud": directory.GraphAppID, "tid": directory.TenantID, "oid": daemon, "roles": []string{"Application.ReadWrite.OwnedBy"}}),
+		`{"notes":"mine"}`).want(t, "an app's own", 204, "")
+	f.write("PATCH", at, app("Application.ReadWrite.OwnedBy"), `{"notes":"mine"}`).want(t, "another app's", 403, "Authorization_RequestDenied")
+
+	f.write("POST", "/v1.0/applications/"+registration+"/owners/$ref", all, owner(directory.BenID)).want(t, "of the registration too", 204, "")
+	f.write("POST", "/v1.0/groups/"+directory.ReadersGroupID+"/owners/$ref", all, owner(directory.BenID)).want(t, "of a group", 204, "")
+	types := "[#microsoft.graph.group #microsoft.graph.application #microsoft.graph.servicePrincipal]"
+	for _, path := range []string{"/v1.0/users/ben@fob.example/ownedObjects", "/v1.0/me/ownedObjects"} {
+		if a := f.get(path, user("User.Read Directory.Read.All", "oid", directory.BenID)); fmt.Sprint(a.values("@odata.type")) != types {
+			t.Errorf("%s: %s", path, a.text)
+		}
+	}
+	if a := f.get("/v1.0/me/ownedObjects/microsoft.graph.application?$count=true&$select=displayName", user("User.Read Directory.Read.All", "oid", directory.BenID), "ConsistencyLevel", "eventual"); names(a) != "fob web" {
+		t.Errorf("applications: %s", a.text)
+	}
+	if a := f.get("/v1.0/servicePrincipals/"+daemon+"/ownedObjects?$select=displayName", all); names(a) != "fob web" {
+		t.Errorf("the app's: %s", a.text)
+	}
+	f.get("/v1.0/users/ben@fob.example/ownedObjects", user("User.Read")).want(t, "another's", 403, "Authorization_RequestDenied")
+	f.do("DELETE", at+"/owners/"+directory.BenID+"/$ref", all).want(t, "remove", 204, "")
+	f.do("DELETE", at+"/owners/"+directory.BenID+"/$ref", all).want(t, "remove again", 404, "Request_ResourceNotFound")
+	if a := f.get(at+"/owners?$select=displayName", all); names(a) != "fob daemon" {
+		t.Errorf("left: %s", a.text)
+	}
+	// An app owns what it makes.
+	maker := token("good", map[string]any{"aud": directory.GraphAppID, "tid": directory.TenantID, "oid": daemon, "roles": []string{"Application.ReadWrite.OwnedBy"}})
+	made := f.write("POST", "/v1.0/applications", maker, `{"displayName":"made"}`).want(t, "make", 201, "")
+	sp := f.write("POST", "/v1.0/servicePrincipals", maker, `{"appId":"`+made.str("appId")+`"}`).want(t, "make its principal", 201, "")
+	if a := f.get("/v1.0/servicePrincipals/"+sp.str("id")+"/owners?$select=displayName", all); names(a) != "fob daemon" {
+		t.Errorf("owners of what it made: %s", a.text)
+	}
+	f.do("DELETE", "/v1.0/servicePrincipals/"+sp.str("id"), maker).want(t, "delete what it made", 204, "")
+}
+
+func TestWhatAnAppAsksForIsTheRegistrations(t *testing.T) {
+	f := start(t)
+	all := app("Application.ReadWrite.All")
+	graph, _ := f.World.Registration(directory.GraphAppID)
+	api, _ := f.World.Registration(directory.APIAppID)
+	mail, _ := graph.Scope("Mail.Read")
+	read, _ := graph.Scope("User.Read")
+	access, _ := api.Scope("access_as_user")
+	everybody, _ := graph.Role("User.Read.All")
+	const unknown = "f0b00000-9999-4000-8000-000000000001"
+	shows := func(id, want string) {
+		t.Helper()
+		a := f.get("/v1.0/applications/"+id+"?$select=requiredResourceAccess", all).want(t, "read", 200, "")
+		if !strings.HasSuffix(a.text, `,"requiredResourceAccess":[`+want+`]}`) {
+			t.Errorf("%s, want %s", a.text, want)
+		}
+	}
+	ask := func(id, kind string) string { return `{"id":"` + id + `","type":"` + kind + `"}` }
+	of := func(resource string, access ...string) string {
+		return `{"resourceAppId":"` + resource + `","resourceAccess":[` + strings.Join(access, ",") + `]}`
+	}
+	web := f.get("/v1.0/applications(appId='"+directory.WebAppID+"')?$select=id", all).str("id")
+	shows(web, of(directory.GraphAppID, ask(read.ID, "Scope"))+","+of(directory.APIAppID, ask(access.ID, "Scope")))
+
+	// The id of a scope and that of the role of the same name are not the same.
+	wanted := of(directory.GraphAppID, ask(mail.ID, "Scope"), ask(everybody.ID, "Role")) + "," + of(unknown, ask(unknown, "Role"))
+	f.write("PATCH", "/v1.0/applications/"+web, all, `{"requiredResourceAccess":[`+wanted+`]}`).want(t, "write", 204, "")
+	shows(web, wanted)
+	a, _ := f.World.Registration(directory.WebAppID)
+	if fmt.Sprint(a.RequiredAccess, a.RequiredRoles[directory.GraphAppID]) != "map["+directory.GraphAppID+":[Mail.Read]] [User.Read.All]" {
+		t.Errorf("sign-in asks for %v and %v", a.RequiredAccess, a.RequiredRoles)
+	}
+	if a := f.get("/v1.0/applications?$select=displayName&$filter="+enc("requiredResourceAccess/any(r:r/resourceAppId eq '"+unknown+"')")+"&$count=true", all, "ConsistencyLevel", "eventual"); names(a) != "fob web" {
+		t.Errorf("filtered: %s", a.text)
+	}
+	made := f.write("POST", "/v1.0/applications", all, `{"displayName":"made","requiredResourceAccess":[`+of(directory.GraphAppID, ask(read.ID, "Scope"))+`]}`).want(t, "create", 201, "")
+	shows(made.str("id"), of(directory.GraphAppID, ask(read.ID, "Scope")))
+	f.write("PATCH", "/v1.0/applications/"+web, all, `{"requiredResourceAccess":[]}`).want(t, "clear", 204, "")
+	shows(web, "")
+	for _, wrong := range []string{of(directory.GraphAppID, ask(mail.ID, "Delegated")), of("", ask(mail.ID, "Scope")), `{"resourceAppId":"` + unknown + `","resourceAccess":[{"type":"Scope"}]}`} {
+		f.write("PATCH", "/v1.0/applications/"+web, all, `{"requiredResourceAccess":[`+wrong+`]}`).want(t, wrong, 400, "Request_BadRequest")
+	}
+}

@@ -2,6 +2,7 @@ package sts
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
@@ -86,7 +87,7 @@ type askRoles struct {
 
 // listed is what an administrator allows: the scopes that are named, or all
 // that the registration lists. What is listed is delegated where the resource
-// has a scope of the name, and otherwise an app role.
+// has a scope of the name, unless it is listed as an app role.
 func (s *Server) listed(tenant *directory.Tenant, app *directory.App, scope string) ([]ask, []askRoles, *refusal) {
 	if scope != "" && !strings.Contains(scope, "/.default") {
 		delegated, refused := s.asked(tenant, app, scope, "", false)
@@ -95,20 +96,18 @@ func (s *Server) listed(tenant *directory.Tenant, app *directory.App, scope stri
 	var delegated []ask
 	var byItself []askRoles
 	for _, known := range s.World.Apps(tenant.ID) { // in the order of the world, not of a map
-		values, ok := app.RequiredAccess[known.ClientID]
-		if !ok {
-			continue
-		}
 		a, own := ask{resource: known}, askRoles{resource: known}
-		for _, value := range values {
+		roles := app.RequiredRoles[known.ClientID]
+		for _, value := range app.RequiredAccess[known.ClientID] {
 			if scope, ok := known.Scope(value); ok {
 				a.scopes = append(a.scopes, scope)
-				continue
+			} else {
+				roles = append(slices.Clip(roles), value)
 			}
-			for _, role := range known.AppRoles {
-				if role.Value == value && role.ForApps {
-					own.roles = append(own.roles, role)
-				}
+		}
+		for _, value := range roles {
+			if role, ok := known.Role(value); ok {
+				own.roles = append(own.roles, role)
 			}
 		}
 		if len(a.scopes) > 0 {

@@ -145,6 +145,19 @@ func TestAdminConsent(t *testing.T) {
 			t.Errorf("the app has %v", roles)
 		}
 	})
+	t.Run("a role is listed beside the scope of its name", func(t *testing.T) {
+		s := prepare(t)
+		s.sts.World.UpdateApp(directory.WebAppID, func(a *directory.App) {
+			a.RequiredAccess, a.RequiredRoles = nil, map[string][]string{directory.GraphAppID: {"User.Read.All"}}
+		})
+		s.get(path, request()).ada().shows(200, "Review for your organization").press("action", "accept").answered(webRedirect)
+		if given := s.sts.World.Consented(directory.TenantID, directory.WebAppID, directory.GraphAppID, directory.CleoID); slices.Contains(given, "User.Read.All") {
+			t.Errorf("cleo has %v", given)
+		}
+		if roles := s.sts.World.AppRolesOf(directory.TenantID, directory.WebAppID, directory.GraphAppID); !slices.Contains(roles, "User.Read.All") {
+			t.Errorf("the app has %v", roles)
+		}
+	})
 	t.Run("v2 takes the scopes of the request", func(t *testing.T) {
 		s := prepare(t)
 		v := s.get("/common/v2.0/adminconsent", request("client_id", directory.CLIAppID, "redirect_uri", "http://localhost:1")).shows(400, "AADSTS50194")

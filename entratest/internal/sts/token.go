@@ -3,6 +3,7 @@ package sts
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
@@ -220,7 +221,7 @@ func (q *tokenRequest) asConfidential() (string, *refusal) {
 	if !q.hasCredential() {
 		return "", no(7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").as("invalid_client")
 	}
-	if app.AllowPublicFlows && len(app.Secrets)+len(app.Certificates)+len(app.Federated) == 0 {
+	if app.AllowPublicFlows && len(app.Secrets)+len(app.PrincipalSecrets)+len(app.Certificates)+len(app.Federated) == 0 {
 		return q.asPublic()
 	}
 	assertion, secret := q.form.Get("client_assertion"), q.form.Get("client_secret")
@@ -235,11 +236,12 @@ func (q *tokenRequest) asConfidential() (string, *refusal) {
 	return secretClient, q.s.checkSecret(app, secret)
 }
 
-// checkSecret compares a secret with all those of an app.
+// checkSecret compares a secret with all those of an app and of its service
+// principal.
 func (s *Server) checkSecret(app *directory.App, secret string) *refusal {
 	now := s.World.Now()
 	var expired, isID bool
-	for _, known := range app.Secrets {
+	for _, known := range slices.Concat(app.Secrets, app.PrincipalSecrets) {
 		switch {
 		case sameSecret(known.Value, secret):
 			if known.Expires.IsZero() || now.Before(known.Expires) {
