@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // field is a member of a request body, by the proper name of the property.
@@ -52,7 +54,8 @@ func (c *call) readObject(required bool) (map[string]any, bool) {
 		return nil, false
 	}
 	var body map[string]any
-	if err := json.Unmarshal(c.body, &body); err != nil || body == nil {
+	// Members twice and bad UTF-8 are no valid JSON here, as in Graph.
+	if !jsontext.Value(c.body).IsValid() || json.Unmarshal(c.body, &body) != nil || body == nil {
 		c.refuse(http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
 		return nil, false
 	}
@@ -78,6 +81,10 @@ func (c *call) action(name string, required bool, parameters ...string) (map[str
 			return nil, false
 		}
 		proper, edm, _ := strings.Cut(parameters[i], " ")
+		if _, twice := given[proper]; twice {
+			c.refuse(http.StatusBadRequest, "BadRequest", "The parameter '"+proper+"' of the operation '"+name+"' is given more than once.")
+			return nil, false
+		}
 		value, err := conform(body[sent], edm)
 		if err != nil {
 			c.nonconforming(err, "parameter '"+proper+"' of the operation '"+name+"'")
@@ -120,6 +127,10 @@ func (c *call) fieldsOf(body map[string]any, t *entityType, readOnly []string, a
 		proper, ok := t.find(name)
 		if !ok {
 			c.nonconforming(unknownProperty{name, t.name}, "")
+			return nil, false
+		}
+		if slices.ContainsFunc(out, func(f field) bool { return f.name == proper }) {
+			c.refuse(http.StatusBadRequest, "Request_BadRequest", "The property '"+proper+"' is given more than once.")
 			return nil, false
 		}
 		if slices.Contains(readOnly, proper) {

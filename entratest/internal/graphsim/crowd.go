@@ -169,6 +169,9 @@ func gather(q query, people directory.People) (g gathering, ok bool) {
 	return g, true
 }
 
+// id is the id of the j-th of the few.
+func (g *gathering) id(j int) string { return g.few[j].ID }
+
 // index is the index of the crowd's i-th in the order of the gathering.
 func (g *gathering) index(i int) int {
 	if g.down {
@@ -239,7 +242,6 @@ func (c *call) crowd(q query, people directory.People) {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	b := (*buffer)[:0]
-	first := j
 	write := writerOf(q.selected, people.Crowd)
 	put := func(u *directory.User) bool {
 		o, ok := c.expanded(userType.show(u, q.selected), u, q)
@@ -319,11 +321,7 @@ pages:
 		head = append(strconv.AppendInt(head, int64(g.size(q)), 10), ',')
 	}
 	if more {
-		seen := ""
-		if j > first || j > 0 {
-			seen = g.few[j-1].ID
-		}
-		head = appendMember(head, "@odata.nextLink", c.nextLink(q, c.pageToken("c."+strconv.Itoa(last)+"."+strconv.Itoa(j)+"."+seen)))
+		head = appendMember(head, "@odata.nextLink", c.nextLink(q, c.pageToken(q, strconv.Itoa(last)+"."+bookmark(j, len(g.few), g.id))))
 	}
 	head = append(head, `"value":[`...)
 	h := c.w.Header()
@@ -346,25 +344,15 @@ func (c *call) resumeCrowd(q query, g *gathering) (j, i int, ok bool) {
 	if q.token == "" {
 		return 0, 0, true
 	}
-	position, ok := c.pagePosition(q.token)
+	position, ok := c.pagePosition(q)
 	if !ok {
 		return 0, 0, false
 	}
-	part := strings.Split(position, ".")
-	if len(part) != 4 || part[0] != "c" {
+	scanned, mark, _ := strings.Cut(position, ".")
+	i, err := strconv.Atoi(scanned)
+	if j, ok = findBookmark(mark, len(g.few), g.id); !ok || err != nil || i < 0 {
 		c.badToken()
 		return 0, 0, false
-	}
-	i, err := strconv.Atoi(part[1])
-	j, err2 := strconv.Atoi(part[2])
-	if err != nil || err2 != nil || i < 0 || j < 0 {
-		c.badToken()
-		return 0, 0, false
-	}
-	if at := slices.IndexFunc(g.few, func(u *directory.User) bool { return u.ID == part[3] }); at >= 0 {
-		j = at + 1
-	} else if part[3] != "" {
-		j = max(0, min(j-1, len(g.few))) // it was deleted, and the rest moved up
 	}
 	// Who was changed after the scan had passed has been seen as generated.
 	for g.key == "" && j < len(g.few) {

@@ -1,7 +1,6 @@
 package graphsim
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -27,7 +26,8 @@ type deltaState struct {
 	Pages    bool     `json:"p,omitempty"` // more pages of everything come, or of the changes
 	Until    uint64   `json:"u,omitempty"` // of the pages of changes: the last of them
 	Offset   int      `json:"o,omitempty"`
-	Last     string   `json:"l,omitempty"` // the last object seen
+	Mark     string   `json:"b,omitempty"` // the bookmark of the pages of everything
+	Crowd    int      `json:"g,omitempty"` // how far into a crowd they have come
 	Selected []string `json:"c,omitempty"`
 	IDs      []string `json:"i,omitempty"` // the only objects that are followed
 	Minimal  bool     `json:"m,omitempty"` // only properties that changed
@@ -60,13 +60,13 @@ func (c *call) delta(of tracked) {
 		return
 	}
 
-	// Everything, as it is now: what changes meanwhile is told again later.
-	var page []object
+	// Everything, as it is now: what changes meanwhile is told again later. The
+	// crowd never moves, those who are kept do.
 	var everything func(i int) (any, bool)
-	n := 0
+	kept, n := 0, 0
 	if of.kind == directory.UserKind {
 		p := c.World.People(c.tenant())
-		n = len(p.Kept)
+		kept, n = len(p.Kept), len(p.Kept)
 		if p.Crowd != nil {
 			n += p.Crowd.Len()
 		}
@@ -82,27 +82,31 @@ func (c *call) delta(of tracked) {
 		}
 	} else {
 		groups := c.World.Groups(c.tenant())
-		n = len(groups)
+		kept, n = len(groups), len(groups)
 		everything = func(i int) (any, bool) { return groups[i], true }
 	}
-	if state.Offset > 0 { // deletions move what follows
-		for back := min(state.Offset, n); back > 0; back-- {
-			if v, ok := everything(back - 1); ok && idOf(v) == state.Last {
-				state.Offset = back
-				break
-			}
+	id := func(i int) string { v, _ := everything(i); return idOf(v) }
+	i := 0
+	switch {
+	case state.Crowd > 0:
+		i = min(kept+state.Crowd, n)
+	case state.Mark != "":
+		if i, ok = findBookmark(state.Mark, kept, id); !ok {
+			c.badDeltaToken()
+			return
 		}
 	}
-	i := state.Offset
+	var page []object
 	for ; i < n && len(page) < deltaPage; i++ {
 		v, ok := everything(i)
 		if !ok || state.IDs != nil && !contains(state.IDs, idOf(v)) {
 			continue
 		}
 		page = append(page, c.deltaObject(of, state, v, nil))
-		state.Last = idOf(v)
 	}
-	state.Offset = i
+	if state.Crowd = max(0, i-kept); state.Crowd == 0 {
+		state.Mark = bookmark(i, kept, id)
+	}
 	c.deltaAnswer(of, state, page, i < n)
 }
 
@@ -189,17 +193,20 @@ func idsOf(filter string, t *entityType) ([]string, bool) {
 	return ids, len(ids) <= 50
 }
 
-func (s deltaState) token(kind string) string {
+func (c *call) deltaSeal(of tracked, s deltaState) string {
 	text, _ := json.Marshal(s)
-	return base64.RawURLEncoding.EncodeToString(append([]byte(kind+"."), text...))
+	return seal("delta\n"+c.tenant()+"\n"+of.kind, string(text))
+}
+
+func (c *call) badDeltaToken() {
+	c.refuse(http.StatusBadRequest, "syncStateInvalid", "The sync state of the token is not valid.")
 }
 
 // deltaToken reads a token, or answers 410 if it is too old.
 func (c *call) deltaToken(of tracked, token string, link bool) (s deltaState, ok bool) {
-	text, err := base64.RawURLEncoding.DecodeString(token)
-	kind, state, _ := strings.Cut(string(text), ".")
-	if err != nil || kind != of.kind || json.Unmarshal([]byte(state), &s) != nil {
-		c.refuse(http.StatusBadRequest, "syncStateInvalid", "The sync state of the token is not valid.")
+	text, ok := unseal("delta\n"+c.tenant()+"\n"+of.kind, token)
+	if !ok || json.Unmarshal([]byte(text), &s) != nil || s.Offset < 0 || link == s.Pages {
+		c.badDeltaToken()
 		return s, false
 	}
 	_, _, reaches := c.World.Changes(c.tenant(), of.kind, s.Since)
@@ -209,7 +216,7 @@ func (c *call) deltaToken(of tracked, token string, link bool) (s deltaState, ok
 		return s, false
 	}
 	if link {
-		s.Changes, s.Pages, s.Offset, s.Last, s.Until = true, false, 0, "", c.World.Seq()
+		s.Changes, s.Pages, s.Offset, s.Until = true, false, 0, c.World.Seq()
 	}
 	return s, true
 }
@@ -344,13 +351,13 @@ func (c *call) deltaAnswer(of tracked, state deltaState, page []object, more boo
 	address := c.origin() + c.r.URL.EscapedPath() + "?"
 	if more {
 		state.Pages = true
-		o = append(o, member{"@odata.nextLink", address + "$skiptoken=" + state.token(of.kind)})
+		o = append(o, member{"@odata.nextLink", address + "$skiptoken=" + c.deltaSeal(of, state)})
 	} else {
 		next := deltaState{Made: c.World.Now().Unix(), Since: state.Since, Selected: state.Selected, IDs: state.IDs}
 		if state.Changes {
 			next.Since = state.Until
 		}
-		o = append(o, member{"@odata.deltaLink", address + "$deltatoken=" + next.token(of.kind)})
+		o = append(o, member{"@odata.deltaLink", address + "$deltatoken=" + c.deltaSeal(of, next)})
 	}
 	if page == nil {
 		page = []object{}

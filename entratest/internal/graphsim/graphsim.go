@@ -162,6 +162,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var err error
 	switch c.body, err = readBody(w, r, limit(path)); {
+	case errors.Is(err, errEncoding):
+		c.refuse(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content encoding '"+r.Header.Get("Content-Encoding")+"' is not supported: send gzip, or nothing compressed.")
+		return
 	case errors.Is(err, errTooLarge):
 		c.refuse(http.StatusRequestEntityTooLarge, "BadRequest", "The request body is larger than is allowed here.")
 		return
@@ -300,7 +303,11 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, nil
 	}
 	body := io.Reader(http.MaxBytesReader(w, r.Body, limit))
-	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
+	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
+	default:
+		return nil, errEncoding
+	case "", "identity":
+	case "gzip":
 		buffered := bufio.NewReader(body)
 		body = buffered
 		if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
@@ -318,7 +325,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return text, err
 }
 
-var errTooLarge = errors.New("too large")
+var (
+	errTooLarge = errors.New("too large")
+	errEncoding = errors.New("compressed in another way")
+)
 
 // limit is how large the body of a request for path may be: files and photos
 // are larger than what is JSON.

@@ -525,6 +525,14 @@ func TestCompressedBodiesAreRead(t *testing.T) {
 	}
 }
 
+func TestBodiesThatAreCompressedInAnotherWayAreNotGuessedAt(t *testing.T) {
+	f := start(t)
+	for _, encoding := range []string{"br", "deflate", "gzip, gzip"} {
+		f.send("PATCH", "/v1.0/users/ben@fob.example", app("User.ReadWrite.All"), strings.NewReader(`{"city":"Bern"}`), "Content-Encoding", encoding, "Content-Type", "application/json").
+			want(t, encoding, 415, "UnsupportedMediaType")
+	}
+}
+
 func bomb() string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

@@ -109,7 +109,10 @@ func (c *call) setGroup(g *directory.Group, given fields) error {
 
 // bound returns the ids of the objects that a bind refers to.
 func (c *call) bound(f field) ([]string, error) {
-	addresses := list(f.value)
+	addresses, ok := f.value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("Invalid value specified for property '%s' of resource 'Group'.", f.name)
+	}
 	if len(addresses) > maxBind {
 		return nil, fmt.Errorf("The request body contains more than %d references in '%s'.", maxBind, f.name)
 	}

@@ -40,6 +40,7 @@ type query struct {
 	count    bool // whether @odata.count is wanted, and may be had
 	token    string
 	again    []string // the options that a nextLink must repeat, as they were sent
+	narrowed []string // the options that say what is in the list, and in which order
 }
 
 // orderKey is a part of $orderby.
@@ -120,6 +121,9 @@ func (c *call) queryOf(t *entityType, allowed, page, maxTop int) (q query, ok bo
 		if name != "$skiptoken" {
 			q.again = append(q.again, o.raw)
 		}
+		if name == "$filter" || name == "$orderby" || name == "$search" || name == "$skip" {
+			q.narrowed = append(q.narrowed, name+"="+value)
+		}
 		need := needs[name]
 		if name == "$select" && allowed&plain != 0 {
 			need = plain << 1 // nobody allows it
@@ -128,6 +132,8 @@ func (c *call) queryOf(t *entityType, allowed, page, maxTop int) (q query, ok bo
 			need = plain << 1
 		}
 		switch {
+		case name == "$search" && t != messageType && !t.strict: // words are looked for in mail
+			return bad("BadRequest", "The query option '%s' is not supported for this resource.", o.sent)
 		case name == "$skip" && allowed&skippable == 0:
 			return bad("Request_BadRequest", "'$skip' is not supported by the service.")
 		case need&^allowed != 0:

@@ -311,6 +311,9 @@ func (c *call) rolesOf(u *directory.User) []any {
 }
 
 func (c *call) revokeSignInSessions() {
+	if _, ok := c.action("revokeSignInSessions", false); !ok {
+		return
+	}
 	u, ok := c.findUser(c.arg(0))
 	if !ok {
 		return

@@ -100,6 +100,12 @@ func TestWritesThatAreWrongAreRefused(t *testing.T) {
 	}{
 		{"no body", "POST", "/v1.0/users", "", 400, "BadRequest", "Empty Payload. JSON content expected."},
 		{"no JSON", "POST", "/v1.0/users", "{", 400, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format."},
+		{"a member twice in JSON", "PATCH", "/v1.0/users/ben@fob.example", `{"city":"Bern","city":"Basel"}`, 400, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format."},
+		{"bad UTF-8", "PATCH", "/v1.0/users/ben@fob.example", "{\"city\":\"B\xff\"}", 400, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format."},
+		{"half a character", "PATCH", "/v1.0/users/ben@fob.example", `{"city":"\ud800"}`, 400, "BadRequest", "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format."},
+		{"a property twice in two cases", "PATCH", "/v1.0/users/ben@fob.example", `{"city":"Bern","City":"Basel"}`, 400, "Request_BadRequest", "The property 'city' is given more than once."},
+		{"parameters of an action that has none", "POST", "/v1.0/users/ben@fob.example/revokeSignInSessions", `{"all":true}`, 400, "BadRequest", "The parameter 'all' in the request payload is not a valid parameter for the operation 'revokeSignInSessions'."},
+		{"members that are no list", "PATCH", "/v1.0/groups/" + directory.ReadersGroupID, `{"members@odata.bind":5}`, 400, "Request_BadRequest", "Invalid value specified for property 'members@odata.bind' of resource 'Group'."},
 		{"no displayName", "POST", "/v1.0/users", without("displayName"), 400, "Request_BadRequest", fmt.Sprintf(required, "displayName", "User")},
 		{"no accountEnabled", "POST", "/v1.0/users", without("accountEnabled"), 400, "Request_BadRequest", fmt.Sprintf(required, "accountEnabled", "User")},
 		{"no password", "POST", "/v1.0/users", without("passwordProfile"), 400, "Request_BadRequest", fmt.Sprintf(required, "passwordProfile", "User")},
