@@ -136,12 +136,19 @@ func (c *Client) plan(requests []BatchRequest) (*batch, error) {
 			r.Method = http.MethodGet
 		}
 		r.Method = strings.ToUpper(r.Method)
+		if !plainMethod(r.Method) {
+			return nil, fmt.Errorf("request %q of the batch has the method %q, which is none; GET, POST, PATCH, PUT and DELETE are", shown(r.ID), shown(r.Method))
+		}
 		var err error
 		if b.homes[i], r.URL, err = c.relative(r.URL); err != nil {
 			return nil, fmt.Errorf("request %q of the batch: %w", shown(r.ID), err)
 		}
 	}
 	return b, b.group()
+}
+
+func plainMethod(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < 'A' || r > 'Z' })
 }
 
 // relative splits an address into the version and what is asked of it.

@@ -293,7 +293,7 @@ func (c *Client) fetch(ctx context.Context, method string, how call, in jsontext
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := readAll(resp.Body, maxAnswer)
+	body, err := readAll(c.whole(resp), maxAnswer)
 	if err != nil {
 		return nil, c.failed(req, how, err)
 	}
@@ -304,6 +304,11 @@ func (c *Client) fetch(ctx context.Context, method string, how call, in jsontext
 		return nil, badAnswer(how, resp, body, "not the JSON that was expected")
 	}
 	return resp.Header, nil
+}
+
+// whole is the body of an answer that is wanted whole.
+func (c *Client) whole(resp *http.Response) io.Reader {
+	return &steady{ReadCloser: resp.Body, limit: c.stall()}
 }
 
 const maxAnswer = 16 << 20 // bytes of an answer that is no page and no file

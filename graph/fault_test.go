@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fobauth/fob"
 )
 
 // raw answers with bytes instead of HTTP.
@@ -243,6 +247,59 @@ func TestEveryFaultEndsEveryCallWithOneClearLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnAnswerThatComesByDropsIsGivenUp(t *testing.T) {
+	for name, status := range map[string]string{"an answer": ok200, "a refusal": "HTTP/1.1 400 Bad Request\r\n"} {
+		w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1.0/good" {
+				says(200, `{"uploadUrl":"http://`+r.Host+`/up"}`)(w, r)
+				return
+			}
+			raw(func(c net.Conn) {
+				io.WriteString(c, status+"Content-Length: 100000\r\n\r\n{")
+				drops := time.NewTicker(time.Millisecond)
+				defer drops.Stop()
+				for range drops.C {
+					if _, err := io.WriteString(c, " "); err != nil {
+						return
+					}
+				}
+			})(w, r)
+		})
+		// In this time a connection that moves brings more than a drop a
+		// millisecond.
+		w.Stall = 50 * time.Millisecond
+		w.Patience = -1
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for call, do := range calls(t, ctx, w, "/good") {
+			if call == "download" || name == "an answer" && (call == "get" || call == "post") {
+				continue // what came is passed on
+			}
+			if err := do(); ctx.Err() != nil || err == nil || name == "an answer" && !errors.Is(err, fob.ErrUnavailable) {
+				t.Errorf("%s of %s: %v", name, call, err)
+			}
+		}
+	}
+}
+
+func TestAServiceThatIsNotTrustedGotNothing(t *testing.T) {
+	stranger := httptest.NewUnstartedServer(says(200, "{}"))
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	other := httptest.NewServer(says(200, "{}"))
+	t.Cleanup(other.Close)
+	for _, address := range []string{stranger.URL, "https" + strings.TrimPrefix(other.URL, "http")} {
+		w := serve(t, says(200, ""))
+		w.Base = address + "/v1.0"
+		w.Audiences[address] = testScope
+		_, err := do(t, w, "POST", "/users", "{}")
+		if err == nil || strings.Contains(err.Error(), "carried out") || len(w.clock.waited()) > 0 {
+			t.Errorf("%v, after %v", err, w.clock.waited())
+		}
 	}
 }
 

@@ -332,7 +332,7 @@ func (w *walk) get(ctx context.Context, link *url.URL, resp *http.Response, p *p
 				return err
 			}
 		}
-		err := p.read(resp.Body, resp.ContentLength, w.c.maxPage(), foresee)
+		err := p.read(w.c.whole(resp), resp.ContentLength, w.c.maxPage(), foresee)
 		resp.Body.Close()
 		var lost *unreachable
 		switch {

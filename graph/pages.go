@@ -93,7 +93,7 @@ func (c *Client) Count(ctx context.Context, address string) (int64, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	body, err := readAll(resp.Body, 64)
+	body, err := readAll(c.whole(resp), 64)
 	if err != nil {
 		return 0, c.failed(req, how, err)
 	}

@@ -383,7 +383,7 @@ func (up *uploading) sendPiece(ctx context.Context, from, length int64) (jsontex
 		return nil, gap{}, err
 	}
 	defer resp.Body.Close()
-	body, err := readAll(resp.Body, maxAnswer)
+	body, err := readAll(up.c.whole(resp), maxAnswer)
 	if err != nil {
 		return nil, gap{}, up.c.failed(req, how, err)
 	}

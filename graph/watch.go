@@ -48,6 +48,9 @@ func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &receiving{resp.Body, watch}
+	if resp.StatusCode >= 300 {
+		resp.Body = &steady{ReadCloser: resp.Body, limit: w.limit}
+	}
 	return resp, nil
 }
 
@@ -103,6 +106,34 @@ func (r *receiving) Close() error {
 	return err
 }
 
+// slowest is how many bytes a second are an answer that moves: one now and
+// then, from a service or a proxy that hangs, is none.
+const slowest = 1 << 10
+
+// steady gives an answer up that comes by drops for as long as one may stand
+// still. It is for answers that are wanted whole; one that is passed on as it
+// comes may be a stream of events.
+type steady struct {
+	io.ReadCloser
+	limit time.Duration
+	spent time.Duration // waiting for the bytes so far; not what the caller does with them
+	n     int
+}
+
+func (s *steady) Read(p []byte) (int, error) {
+	began := time.Now()
+	n, err := s.ReadCloser.Read(p)
+	s.n += n
+	if s.spent += time.Since(began); s.spent < s.limit {
+		return n, err
+	}
+	if err == nil && float64(s.n) < slowest*s.spent.Seconds() {
+		err = &unreachable{errStalled}
+	}
+	s.spent, s.n = 0, 0
+	return n, err
+}
+
 // unreachable is a request that got no answer, or not all of it.
 type unreachable struct{ err error }
 
@@ -125,13 +156,19 @@ func (u *unreachable) Is(target error) bool { return target == fob.ErrUnavailabl
 // unsent reports whether the request cannot have reached anybody.
 func (u *unreachable) unsent() bool {
 	var op *net.OpError
-	return errors.As(u.err, &op) && op.Op == "dial"
+	return errors.As(u.err, &op) && op.Op == "dial" || u.distrusted()
+}
+
+// distrusted reports whether there was nobody whom to send the request to: TLS
+// did not come about.
+func (u *unreachable) distrusted() bool {
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	return errors.As(u.err, &cert) || errors.As(u.err, &record) && record.Conn != nil || errors.Is(u.err, http.ErrSchemeMismatch)
 }
 
 // hopeless reports whether the next try would end the same way.
 func (u *unreachable) hopeless() bool {
 	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	return errors.As(u.err, &dns) && dns.IsNotFound || errors.As(u.err, &cert) || errors.As(u.err, &record)
+	return errors.As(u.err, &dns) && dns.IsNotFound || u.distrusted()
 }
