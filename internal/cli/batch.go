@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func parseBatch(in io.Reader) ([]graph.BatchRequest, error) {
 		value, err := d.ReadValue()
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("request %d is no JSON: %w", n, err)
+			return nil, fmt.Errorf("request %d: %w", n, badLine(value, err))
 		case len(value) > maxBatchLine && !bytes.Contains(value[:64], []byte(`"requests"`)):
 			return nil, fmt.Errorf("request %d has more than %d MiB", n, maxBatchLine>>20)
 		}
@@ -120,7 +121,7 @@ func parseBatch(in io.Reader) ([]graph.BatchRequest, error) {
 		}
 		var r graph.BatchRequest
 		if err := json.Unmarshal(value, &r, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("request %d: %w", n, err)
+			return nil, fmt.Errorf("request %d: %w", n, badLine(value, err))
 		}
 		if r.URL == "" {
 			return nil, fmt.Errorf("request %d has no url", n)
@@ -128,6 +129,28 @@ func parseBatch(in io.Reader) ([]graph.BatchRequest, error) {
 		requests = append(requests, r)
 	}
 	return requests, completeBatch(requests)
+}
+
+// badLine says in words what is wrong with a request.
+func badLine(value jsontext.Value, err error) error {
+	var syntax *jsontext.SyntacticError
+	var kind *json.SemanticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
+		return fmt.Errorf("its member %s is there twice", quoted(syntax.JSONPointer.LastToken()))
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ends in the middle of its JSON")
+	case errors.As(err, &syntax):
+		return fmt.Errorf("broken JSON at byte %d of the file", syntax.ByteOffset)
+	case !errors.As(err, &kind):
+		return err
+	case kind.JSONPointer == "":
+		return errors.New("it is no JSON object")
+	case errors.Is(err, json.ErrUnknownName):
+		return fmt.Errorf("no request has a member %s", quoted(kind.JSONPointer.LastToken()))
+	}
+	wanted := map[reflect.Kind]string{reflect.String: "a string", reflect.Map: "an object", reflect.Slice: "an array"}[kind.GoType.Kind()]
+	return fmt.Errorf("its member %s is not %s", quoted(string(kind.JSONPointer)[1:]), or(wanted, "what it should be"))
 }
 
 // completeBatch gives every request an id and, where it has a body, a type.

@@ -110,3 +110,22 @@ func TestAMalformedBatchIsWrongUsageAndSendsNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsWrongWithABatchIsSaidInWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"{\"url\":\"/me\"}\nx":            "request 2: broken JSON at byte 14 of the file",
+		`{"url":"/me"`:                    "request 1: it ends in the middle of its JSON",
+		`[{"url":"/me"}]`:                 "request 1: it is no JSON object",
+		`{"url":5}`:                       `request 1: its member "url" is not a string`,
+		`{"url":"/me","headers":{"a":5}}`: `request 1: its member "headers/a" is not a string`,
+		`{"url":"/me","dependsOn":"1"}`:   `request 1: its member "dependsOn" is not an array`,
+		`{"url":"/me","colour":1}`:        `request 1: no request has a member "colour"`,
+		`{"url":"/a","url":"/b"}`:         `request 1: its member "url" is there twice`,
+		`{"url":"/a","method":"GET /b"}`:  `request "1" of the batch has the method "GET /B", which is none`,
+	} {
+		run, sizes := batching(t)
+		if got := run(in, "batch", "-"); got.status != StatusUsage || len(*sizes) > 0 || !strings.Contains(lastError(got.stderr), want) || strings.Contains(got.stderr, "json:") {
+			t.Errorf("%s: %+v", in, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -415,6 +416,8 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
 	person := c.inv.terminal(w).is
 	switch {
+	case kind == "text/html" && c.header.Get("Accept") == "" && !isHTMLs(c.target.Path):
+		return &problem{err: c.reading(errHTML), fix: "if a page is what you want, ask for it with --header 'Accept: text/html'"}
 	case person && isJSON:
 		body, err := c.whole(resp)
 		if err != nil {
@@ -436,7 +439,12 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 		return nil
 	}
 	last := &lastByte{w: w}
-	if _, err := io.Copy(last, resp.Body); err != nil {
+	if isJSON {
+		err = copyJSON(last, resp.Body, c.method == http.MethodGet && resp.StatusCode == http.StatusOK)
+	} else {
+		_, err = io.Copy(last, resp.Body)
+	}
+	if err != nil {
 		return c.reading(err)
 	}
 	if (isJSON || strings.HasPrefix(kind, "text/")) && last.last != '\n' && last.last != 0 {
@@ -444,6 +452,41 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	}
 	return err
 }
+
+// isHTMLs reports whether what is at path may well be a page: the text of a
+// note, a mail or a file.
+func isHTMLs(path string) bool {
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	return last == "content" || last == "$value"
+}
+
+// copyJSON copies an answer as it comes, however long it is, and says if it was
+// not the whole of one JSON value: whoever reads on does not see why.
+func copyJSON(w io.Writer, answer io.Reader, wanted bool) error {
+	start := bufio.NewReader(answer)
+	if mark, _ := start.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		start.Discard(len(byteOrderMark))
+	}
+	from := io.TeeReader(start, w)
+	d := jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	first, _ := start.Peek(1)
+	if len(first) == 0 && !wanted {
+		return nil
+	}
+	err := d.SkipValue()
+	if err == nil {
+		if _, err = d.ReadToken(); err == io.EOF {
+			return nil
+		}
+		err = errors.New("there is more behind the end of the JSON")
+	}
+	if _, copyErr := io.Copy(io.Discard, from); copyErr != nil {
+		return copyErr
+	}
+	return broken(err, first)
+}
+
+const byteOrderMark = "\ufeff"
 
 // lastByte remembers how the output ended.
 type lastByte struct {
@@ -614,6 +657,8 @@ func (e cutError) Error() string { return string(e) }
 // Is makes errors.Is(err, fob.ErrUnavailable) true.
 func (e cutError) Is(target error) bool { return target == fob.ErrUnavailable }
 
+var errHTML = errors.New("an HTML page instead of JSON; is a proxy or a sign-in page in the way?")
+
 // broken says in words what is wrong with a body that is no JSON.
 func broken(err error, body []byte) error {
 	var syntax *jsontext.SyntacticError
@@ -626,7 +671,7 @@ func broken(err error, body []byte) error {
 	case !errors.As(err, &syntax):
 		return err
 	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
-		return errors.New("an HTML page instead of JSON; is a proxy or a sign-in page in the way?")
+		return errHTML
 	}
 	return fmt.Errorf("broken JSON at byte %d", syntax.ByteOffset)
 }

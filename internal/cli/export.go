@@ -59,7 +59,7 @@ func (inv *invocation) exportCommand() *cobra.Command {
 	fs.BoolVar(&r.beta, "beta", false, "Microsoft Graph's beta version")
 	inv.sharedFlags(fs, tokenFlags)
 	return inv.define(cmd, func(cmd *cobra.Command, args []string) error {
-		x.form = inv.flags.output
+		x.form, r.all = inv.flags.output, true
 		if !fs.Changed("output") && strings.EqualFold(filepath.Ext(x.to), ".csv") {
 			x.form = "csv"
 		}
@@ -75,18 +75,21 @@ func (inv *invocation) exportCommand() *cobra.Command {
 		if !inv.flags.set("timeout") {
 			// Nobody exports a directory to hear that it is busy.
 			c.client.Patience = longPatience
-		} else {
-			c.client.Stall = inv.flags.timeout
 		}
+		ctx, cancel, err := c.withGivenTimeout(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer cancel()
 		// So little is allocated that to collect it often costs nothing.
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 		switch {
 		case x.to == "-":
-			return x.toStdout(cmd.Context())
+			return x.toStdout(ctx)
 		case x.delta:
-			return x.keepCurrent(cmd.Context())
+			return x.keepCurrent(ctx)
 		}
-		return x.toFile(cmd.Context(), x.replace)
+		return x.toFile(ctx, x.replace)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAnExportTakesItsFormFromTheName(t *testing.T) {
@@ -69,6 +70,30 @@ func TestAnExportThatBrokeOffGoesOn(t *testing.T) {
 		if left, _ := filepath.Glob(file + ".*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+func TestAnExportEndsWithItsTimeoutAndGoesOn(t *testing.T) {
+	hangs := true
+	run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Query().Get("p") == "":
+			fmt.Fprintf(w, `{"@odata.nextLink":"https://%s/v1.0/groups?p=2","value":[{"id":"1"}]}`, r.Host)
+		case hangs:
+			<-r.Context().Done()
+		default:
+			fmt.Fprint(w, `{"value":[{"id":"2"}]}`)
+		}
+	})
+	file := filepath.Join(t.TempDir(), "groups.ndjson")
+	began := time.Now()
+	got := run("", "export", "/groups", "--to", file, "--timeout", "1s")
+	if took := time.Since(began); took > 10*time.Second || got.status != StatusUnavailable || !strings.Contains(lastError(got.stderr), "the list was not complete after 1s") {
+		t.Errorf("after %s: %+v", took, got)
+	}
+	hangs = false
+	if got := run("", "export", "/groups", "--to", file); got.status != StatusDone || fileText(t, file) != "{\"id\":\"1\"}\n{\"id\":\"2\"}\n" {
+		t.Errorf("%+v\n%s", got, fileText(t, file))
 	}
 }
 

@@ -222,6 +222,39 @@ func TestATimeoutBoundsAllPagesOfAList(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
+	type want struct {
+		status       int
+		stdout, says string
+	}
+	for answer, want := range map[string]want{
+		`{"a":1,"a":"\ud800"}`: {StatusDone, "{\"a\":1,\"a\":\"\\ud800\"}\n", ""},
+		"\ufeff{}":             {StatusDone, "{}\n", ""},
+		`"a`:                   {StatusUnavailable, "\"a", "ends in the middle of its JSON"},
+		"":                     {StatusUnavailable, "", "it is empty"},
+		`{} {}`:                {StatusFailed, "{} {}", "more behind the end"},
+		`{"a":nil}` + strings.Repeat(" ", 100_000): {StatusFailed, `{"a":nil}` + strings.Repeat(" ", 100_000), "broken JSON at byte 6"},
+	} {
+		call, _ := api(t, body("application/json; charset=utf-8", answer))
+		if got := call("/users"); got.status != want.status || got.stdout != want.stdout || !strings.Contains(lastError(got.stderr), want.says) {
+			t.Errorf("%.20q: %.300v", answer, got)
+		}
+	}
+	call, _ := api(t, body("text/html; charset=utf-8", "<p>a</p>"))
+	for _, args := range [][]string{{"/me/onenote/pages/1/content"}, {"/me/messages/1/$value"}, {"/me", "--header", "Accept: text/html"}} {
+		if got := call(args...); got.status != StatusDone || got.stdout != "<p>a</p>\n" {
+			t.Errorf("%v: %v", args, got)
+		}
+	}
+	if got := call("/me"); got.status != StatusFailed || got.stdout != "" || !strings.Contains(got.stderr, "HTML page") || !strings.Contains(got.stderr, "Accept: text/html") {
+		t.Errorf("%v", got)
+	}
+	run, _ := apiWith(t, body("application/json", ""))
+	if got := run("", "post", "/users", "--body", "{}"); got.status != StatusDone || got.stdout != "" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestATimeoutSaysOfAWriteThatItMayHaveHappened(t *testing.T) {
 	run, _ := apiWith(t, func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
