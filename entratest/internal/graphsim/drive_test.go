@@ -233,3 +233,21 @@ func TestUploadsConflictExpireAndCanBeCancelled(t *testing.T) {
 	f.send("POST", deferred, "", nil).want(t, "commit", 201, "")
 	f.write("POST", "/v1.0/me/drive/root:/huge.bin:/createUploadSession", ada, `{"item":{"fileSize":99999999999}}`).want(t, "too large", 507, "quotaLimitReached")
 }
+
+// Files.ReadWrite.All is of all files that the user may open, and nobody shares
+// theirs. An app opens all.
+func TestFilesOfOthersStayClosedToUsers(t *testing.T) {
+	f := start(t)
+	ben := user("Files.ReadWrite.All User.Read", "oid", directory.BenID)
+	ada := user("Files.ReadWrite.All User.Read")
+	for _, tok := range []string{ben, ada} {
+		for _, path := range []string{"/v1.0/users/cleo@fob.example/drive/root/children", "/v1.0/users/" + directory.CleoID + "/drive"} {
+			f.get(path, tok).want(t, path, 403, "accessDenied")
+		}
+		f.send("PUT", "/v1.0/users/cleo@fob.example/drive/root:/a.txt:/content", tok, strings.NewReader("a"), "Content-Type", "text/plain").want(t, "write", 403, "accessDenied")
+		own := f.get("/v1.0/me/drive", tok).want(t, "the own drive", 200, "").str("id")
+		f.get("/v1.0/drives/"+own+"/root", tok).want(t, "the own drive by its id", 200, "")
+	}
+	cleo := f.get("/v1.0/users/cleo@fob.example/drive", app("Files.Read.All")).want(t, "an app", 200, "").str("id")
+	f.get("/v1.0/drives/"+cleo+"/root", ben).want(t, "another's drive by its id", 403, "accessDenied")
+}
