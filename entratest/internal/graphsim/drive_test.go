@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
 // startStorage gives uploads and downloads an origin of their own.
