@@ -92,10 +92,16 @@ func (e *Error) Is(target error) bool {
 		return e.Status == 401 && e.Claims != ""
 	case ErrExpired:
 		return e.Status == 410 || e.has("Directory_ExpiredPageToken", "resyncRequired", "syncStateNotFound", "syncStateInvalid", "uploadSessionNotFound") ||
-			e.Status == 400 && strings.Contains(e.Message, "Token not found")
+			e.Status == 400 && badPageToken().MatchString(e.Message)
 	}
 	return false
 }
+
+// badPageToken is what services without a word of their own say of a page token
+// that is too old or no longer theirs.
+var badPageToken = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)token not found|\bskip ?token\b`)
+})
 
 func (e *Error) has(codes ...string) bool {
 	for _, code := range codes {

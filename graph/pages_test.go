@@ -215,6 +215,7 @@ func TestAnExpiredPageLinkSaysToStartAgain(t *testing.T) {
 	for _, body := range []string{
 		`{"error":{"code":"Directory_ExpiredPageToken","message":"The specified page token value has expired and can no longer be included in your request."}}`,
 		`{"error":{"code":"","message":"Token not found: token is either invalid or expired"}}`,
+		`{"error":{"code":"Request_BadRequest","message":"Skip token provided is not valid."}}`,
 	} {
 		inner := book(`{"value":[{"id":"1"}],"@odata.nextLink":"NEXT"}`)
 		w := serve(t, func(w http.ResponseWriter, r *http.Request) {
