@@ -123,7 +123,7 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 })
 
 // inBrackets is a segment with a key, "users('ada@contoso.com')", or with the
-// parameters of a function, "delta(token='latest')".
+// parameters of a function, "delta(token='latest')" or "search(q='plan')".
 var inBrackets = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z.]+)\((.*)\)$`) })
 
 // openKey is the beginning of one that goes on behind a slash: its text is in
@@ -154,7 +154,7 @@ func templateOf(path string) []string {
 		switch {
 		case m == nil:
 			whole = append(whole, s)
-		case m[2] == "" || m[1] == "delta" || m[1] == "microsoft.graph.delta":
+		case m[2] == "" || slices.Contains([]string{"delta", "microsoft.graph.delta", "search", "microsoft.graph.search"}, m[1]):
 			whole = append(whole, m[1])
 		default:
 			whole = append(whole, m[1], "{id}")

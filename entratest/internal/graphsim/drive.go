@@ -24,16 +24,20 @@ const driveQuota = 256 << 20
 type drives struct {
 	mu      sync.Mutex // guards below
 	trees   map[string]*tree
-	uploads map[string]*upload // by the secret of their addresses
-	key     []byte             // signs addresses for downloads
+	uploads map[string]*upload  // by the secret of their addresses
+	copies  map[string]*copying // likewise
+	key     []byte              // signs addresses for downloads
 	made    int
 }
 
 // tree is the drive of a user. Items are replaced as a whole, so that those
 // handed out stay as they are.
 type tree struct {
-	owner string
-	items []*item // the root first
+	owner  string
+	items  []*item // the root first
+	gone   []*item // deleted, the last one last
+	seq    uint64  // numbers the changes
+	forgot uint64  // of deleted items that are not remembered: the last change
 }
 
 // item is a file or a folder.
@@ -46,6 +50,9 @@ type item struct {
 	created, modified time.Time
 	origin            fileTimes // of the file that it is a copy of
 	version           int
+	made              int    // in which order
+	seq               uint64 // the number of its last change
+	deleted           bool
 	children          int // filled when it is shown
 	path              string
 }
@@ -133,6 +140,11 @@ var itemType = &entityType{name: "driveItem",
 				return nil, true
 			}
 			return object{{"childCount", i.children}}, true
+		case "deleted":
+			if i.deleted {
+				return object{{"state", "deleted"}}, true
+			}
+			return nil, true
 		case "root":
 			if i.parent == "" {
 				return object{}, true
@@ -151,7 +163,7 @@ var itemType = &entityType{name: "driveItem",
 // showItem shows an item. What does not apply to it is left out, not null.
 func (c *call) showItem(i *item, selected []string) object {
 	o := slices.DeleteFunc(itemType.show(i, selected), func(m member) bool {
-		return m.value == nil && (m.name == "file" || m.name == "folder" || m.name == "root")
+		return m.value == nil && (m.name == "file" || m.name == "folder" || m.name == "root" || m.name == "deleted")
 	})
 	if !i.folder && !c.noMetadata() && selected == nil {
 		o = append(object{{"@microsoft.graph.downloadUrl", c.downloadURL(i)}}, o...)
@@ -166,7 +178,7 @@ func (d *drives) tree(owner string, now time.Time) *tree {
 	}
 	t := d.trees[owner]
 	if t == nil {
-		t = &tree{owner: owner, items: []*item{{id: "01" + derivedToken("root", owner), owner: owner, name: "root", folder: true, created: now, modified: now, version: 1}}}
+		t = &tree{owner: owner, seq: 1, items: []*item{{id: "01" + derivedToken("root", owner), owner: owner, name: "root", folder: true, created: now, modified: now, version: 1, seq: 1}}}
 		d.trees[owner] = t
 	}
 	return t
@@ -216,6 +228,8 @@ func (t *tree) used() int {
 func (t *tree) replace(old *item, change func(*item)) *item {
 	c := *old
 	c.version++
+	t.seq++
+	c.seq = t.seq
 	change(&c)
 	t.items[slices.Index(t.items, old)] = &c
 	return &c
@@ -398,7 +412,8 @@ func (c *call) place(t *tree, parent *item, name, behavior, unsaid string) (made
 	now := c.World.Now()
 	d := &c.Server.drives
 	d.made++
-	made = &item{id: "01" + derivedToken("item", t.owner, strconv.Itoa(d.made)), owner: t.owner, parent: parent.id, name: name, created: now, modified: now}
+	t.seq++
+	made = &item{id: "01" + derivedToken("item", t.owner, strconv.Itoa(d.made)), owner: t.owner, parent: parent.id, name: name, created: now, modified: now, made: d.made, seq: t.seq}
 	t.items = append(t.items, made)
 	return made, true, true
 }
@@ -526,7 +541,17 @@ func (c *call) deleteItem() {
 				}
 			}
 		}
+		for _, o := range t.items {
+			if gone[o.id] {
+				t.seq++
+				t.gone = append(t.gone, &item{id: o.id, parent: o.parent, owner: o.owner, folder: o.folder, kind: o.kind, hash: o.hash, modified: c.World.Now(), made: o.made, seq: t.seq, deleted: true})
+			}
+		}
 		t.items = slices.DeleteFunc(t.items, func(o *item) bool { return gone[o.id] })
+		if old := len(t.gone) - maxGone; old > 0 {
+			t.forgot = t.gone[old-1].seq
+			t.gone = slices.Delete(t.gone, 0, old)
+		}
 		c.noContent()
 	})
 }

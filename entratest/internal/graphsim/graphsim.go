@@ -114,6 +114,7 @@ type call struct {
 	folder       string   // of mail, that the path names before a message; empty: any
 	segmentCount bool     // the path ends with /$count
 	references   bool     // the path ends with /$ref
+	argument     string   // of a function of a drive: what is in its parentheses
 	path         string   // of a drive item, without a leading slash
 	byPath       bool
 	batched      bool   // part of a $batch

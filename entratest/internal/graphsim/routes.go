@@ -238,6 +238,10 @@ func routes() []route {
 		{method: "POST", pattern: "/{drive}/{item}/children", serve: (*call).createFolder, needs: "PUT /users/{id}/drive", face: driveWork},
 		{method: "GET", pattern: "/{drive}/{item}/content", serve: (*call).download, needs: "GET /users/{id}/driveitems", face: driveWork},
 		{method: "PUT", pattern: "/{drive}/{item}/content", serve: (*call).putContent, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "POST", pattern: "/{drive}/{item}/copy", serve: (*call).copyItem, needs: "PUT /users/{id}/drive", face: driveWork},
+		{method: "GET", pattern: "/{drive}/{item}/delta", serve: (*call).driveDelta, needs: "GET /users/{id}/driveitems", face: driveWork},
+		{method: "GET", pattern: "/{drive}/{item}/search", serve: (*call).searchDrive, needs: "GET /users/{id}/driveitems", face: driveWork},
+		{method: "GET", pattern: "/{drive}/search", serve: (*call).searchDrive, needs: "GET /users/{id}/driveitems", face: driveWork},
 		{method: "POST", pattern: "/{drive}/{item}/createUploadSession", serve: (*call).createUploadSession, needs: "PUT /users/{id}/drive", face: driveWork},
 	}
 }
@@ -351,6 +355,9 @@ func (c *call) route(path []string) {
 	if len(path) > 1 && c.namesTenant(path[0]) {
 		path = path[1:]
 	}
+	if n := len(path) - 1; n > 0 && contains([]string{"delta", "search"}, strings.TrimPrefix(strings.ToLower(path[n-1]), "microsoft.graph.")) && strings.Contains(path[n], "=") {
+		path, c.argument = path[:n], path[n]
+	}
 	at, unknown := routeTree(), -1
 	var known *entityType // the type of what the path has come to, if it is one that has relations
 	for i, segment := range path {
@@ -413,6 +420,10 @@ func (c *call) route(path []string) {
 		return
 	}
 	r := at.methods[c.r.Method]
+	if c.argument != "" && (r == nil || r.face != driveWork) {
+		c.refuse(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '"+c.argument+"'.")
+		return
+	}
 	if last := path[len(path)-1]; r == nil && c.r.Method == http.MethodPost && missingAction(last) {
 		c.missing(last)
 		return

@@ -154,7 +154,8 @@ func (u *upload) state() object {
 	return object{{"expirationDateTime", date(u.expires)}, {"nextExpectedRanges", next}}
 }
 
-// Storage answers at the addresses for uploads and downloads.
+// Storage answers at the addresses for uploads and downloads, and for looking
+// how far a copy is.
 func (s *Server) Storage(w http.ResponseWriter, r *http.Request) {
 	c := s.newCall(w, r)
 	if c.preflight() {
@@ -166,6 +167,8 @@ func (s *Server) Storage(w http.ResponseWriter, r *http.Request) {
 		c.refuse(http.StatusUnauthorized, "unauthenticated", "This address is a permission in itself: send no Authorization header.")
 	case len(parts) == 3 && parts[0] == "storage" && parts[1] == "upload":
 		c.upload(parts[2])
+	case len(parts) == 3 && parts[0] == "storage" && parts[1] == "monitor":
+		c.monitor(parts[2])
 	case len(parts) == 6 && parts[0] == "storage" && parts[1] == "download":
 		c.serveFile(parts[2], parts[3], parts[4], parts[5])
 	default:
