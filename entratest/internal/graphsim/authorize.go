@@ -172,10 +172,10 @@ func (c *call) may(endpoint string) bool {
 }
 
 // selfOnly are the delegated permissions that reach only what is the signed-in
-// user's own. Files.Read.All is of all files that the user may open: nobody
+// user's own. Files.Read.All and Sites.Read.All are of all files that the user may open: nobody
 // shares any here, and an administrator may open no more than others.
 func selfOnly(p string) bool {
-	return p == "User.Read" || p == "User.ReadWrite" || strings.HasPrefix(p, "Mail.") || strings.HasPrefix(p, "Files.")
+	return p == "User.Read" || p == "User.ReadWrite" || strings.HasPrefix(p, "Mail.") || strings.HasPrefix(p, "Files.") || strings.HasPrefix(p, "Sites.")
 }
 
 // anyOf says whether one of the accepted permissions is there; those joined by

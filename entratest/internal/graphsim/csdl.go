@@ -16,7 +16,7 @@ func entityTypes(version string) []*entityType {
 	}
 	return []*entityType{userType, groupType, applicationType, principalType, organizationType, domainType, roleType, roleTemplateType, deviceType,
 		assignmentType, consentType, federatedType, skuType, licenseType, messageType, folderType, attachmentType, itemType, signIns, auditType,
-		{name: "drive"}, {name: "profilePhoto"}, {name: "auditLogRoot"}}
+		driveType, siteType, {name: "profilePhoto"}, {name: "auditLogRoot"}}
 }
 
 // csdl answers with the description of what is here, as OData has it: made of

@@ -20,6 +20,12 @@ import (
 // driveQuota is how much a drive holds. Its files are in memory.
 const driveQuota = 256 << 20
 
+// The hosts that the web pages of drives and sites would be on.
+const (
+	personalHost = "fobexample-my.sharepoint.com"
+	siteHost     = "fobexample.sharepoint.com"
+)
+
 // drives are the files of everybody.
 type drives struct {
 	mu      sync.Mutex // guards below
@@ -129,7 +135,7 @@ var itemType = &entityType{name: "driveItem",
 			}
 			return object{{"createdDateTime", date(info.created)}, {"lastModifiedDateTime", date(info.modified)}}, true
 		case "webUrl":
-			return "https://fobexample-my.sharepoint.com/personal/" + i.owner + "/Documents" + i.path, true
+			return "https://" + personalHost + "/personal/" + i.owner + "/Documents" + i.path, true
 		case "file":
 			if i.folder {
 				return nil, true
@@ -293,21 +299,75 @@ func (c *call) driveUser() (*directory.User, bool) {
 	return u, ok
 }
 
-func (c *call) drive() {
-	if !c.noOptions() {
-		return
-	}
+// ownDrive is the drive of a user, as it is shown.
+type ownDrive struct {
+	of            *directory.User
+	used          int
+	made, changed time.Time
+}
+
+var driveType = &entityType{name: "drive",
+	value: func(v any, name string) (any, bool) {
+		d := v.(ownDrive)
+		switch name {
+		case "id":
+			return driveID(d.of.ID), true
+		case "driveType":
+			return "business", true
+		case "name":
+			return "OneDrive", true
+		case "webUrl":
+			return "https://" + personalHost + "/personal/" + d.of.ID + "/Documents", true
+		case "createdDateTime":
+			return date(d.made), true
+		case "lastModifiedDateTime":
+			return date(d.changed), true
+		case "owner":
+			return object{{"user", object{{"id", d.of.ID}, {"displayName", d.of.DisplayName}}}}, true
+		case "quota":
+			return object{{"deleted", 0}, {"remaining", driveQuota - d.used}, {"state", "normal"}, {"total", driveQuota}, {"used", d.used}}, true
+		}
+		return nil, false
+	}}
+
+// ownDrive finds the drive that the path names, or answers 404.
+func (c *call) ownDrive() (ownDrive, bool) {
 	u, ok := c.driveUser()
 	if !ok {
-		return
+		return ownDrive{}, false
 	}
 	d := &c.Server.drives
 	d.mu.Lock()
-	used := d.tree(u.ID, c.World.Now()).used()
-	d.mu.Unlock()
-	c.entity("drives/$entity", object{{"id", driveID(u.ID)}, {"driveType", "business"}, {"name", "OneDrive"},
-		{"owner", object{{"user", object{{"id", u.ID}, {"displayName", u.DisplayName}}}}},
-		{"quota", object{{"deleted", 0}, {"remaining", driveQuota - used}, {"state", "normal"}, {"total", driveQuota}, {"used", used}}}})
+	defer d.mu.Unlock()
+	t := d.tree(u.ID, c.World.Now())
+	own := ownDrive{of: u, used: t.used(), made: t.items[0].created}
+	for _, i := range slices.Concat(t.items, t.gone) {
+		if i.modified.After(own.changed) {
+			own.changed = i.modified
+		}
+	}
+	return own, true
+}
+
+func (c *call) drive() {
+	q, ok := c.query(driveType, 0)
+	if !ok {
+		return
+	}
+	if d, ok := c.ownDrive(); ok {
+		c.entity("drives"+q.columns()+"/$entity", driveType.show(d, q.selected))
+	}
+}
+
+// drivesOf answers with all drives of a user, who has one.
+func (c *call) drivesOf() {
+	q, ok := c.query(driveType, pageable)
+	if !ok {
+		return
+	}
+	if d, ok := c.ownDrive(); ok {
+		c.collect(q, driveType, "drives", []any{d}, func(v any) object { return driveType.show(v, q.selected) })
+	}
 }
 
 func (c *call) itemContext(i *item) string { return "users('" + i.owner + "')/drive/items/$entity" }

@@ -237,3 +237,33 @@ func TestADriveIsSearchedByNames(t *testing.T) {
 	f.get("/v1.0/me/drive/root/search", ada).want(t, "without words", 400, "invalidRequest")
 	f.get("/v1.0/users/ben@fob.example/drive/root/search(q='')", ada).want(t, "another's drive", 403, "accessDenied")
 }
+
+func TestDrivesAndTheRootSiteAreFound(t *testing.T) {
+	f := startStorage(t)
+	ada := user(driveScopes + " Sites.Read.All")
+	one := f.get("/v1.0/me/drive", ada).want(t, "drive", 200, "")
+	f.World.Advance(time.Hour)
+	f.put(t, ada, "a.txt", "hello")
+	a := f.get("/v1.0/me/drives?$select=id,webUrl,lastModifiedDateTime", ada).want(t, "drives", 200, "")
+	if fmt.Sprint(a.values("id")) != "["+one.str("id")+"]" || fmt.Sprint(a.values("webUrl")) != "["+one.str("webUrl")+"]" || fmt.Sprint(a.values("lastModifiedDateTime")) == "["+one.str("lastModifiedDateTime")+"]" {
+		t.Errorf("drives: %s after %s", a.text, one.text)
+	}
+	if a := f.get("/v1.0/drives/"+one.str("id")+"?$select=quota", ada).want(t, "by its id", 200, ""); !strings.Contains(a.text, `"used":5}`) || strings.Contains(a.text, "webUrl") {
+		t.Errorf("quota: %s", a.text)
+	}
+	f.get("/v1.0/users/ben@fob.example/drives", ada).want(t, "another's", 403, "accessDenied")
+
+	site := f.get("/v1.0/sites/root?$select=id,webUrl", ada).want(t, "site", 200, "")
+	if site.str("webUrl") != "https://fobexample.sharepoint.com" {
+		t.Errorf("site: %s", site.text)
+	}
+	f.get("/v1.0/sites/"+site.str("id"), ada).want(t, "by its id", 200, "")
+	f.get("/v1.0/sites/fobexample.sharepoint.com", ada).want(t, "by its host", 200, "")
+	f.get("/v1.0/sites/root", user("Files.Read")).want(t, "without permission", 403, "accessDenied")
+	f.get("/v1.0/sites/elsewhere.sharepoint.com", ada).want(t, "another", 404, "itemNotFound")
+	for _, path := range []string{"/sites", "/sites/root/lists", "/sites/root/drives", "/me/drive/recent", "/me/drive/sharedWithMe()", "/me/drive/items/x/permissions", "/me/drive/items/y/listItem", "/me/drive/root:/a.txt:/createLink", "/shares/x"} {
+		f.get("/v1.0"+path, ada).want(t, path, 501, "NotImplemented")
+	}
+	f.get("/v1.0/me/drive/recents", ada).want(t, "misspelt", 400, "BadRequest")
+	f.get("/v1.0/sites/root/list", ada).want(t, "misspelt", 400, "BadRequest")
+}

@@ -14,6 +14,8 @@ const (
 	missingActions = `addKey addPassword changePassword checkMemberGroups checkMemberObjects copy createForward createReply createReplyAll
 		createUploadSession delta exportPersonalData findMeetingTimes forward getMailTips getMemberGroups getMemberObjects move permanentDelete
 		removeKey removePassword reply replyAll restore search setVerifiedPublisher unsetVerifiedPublisher`
+	missingInDrives = `analytics bundles checkin checkout createLink delta follow following invite list listItem preview recent sharedWithMe
+		special subscriptions unfollow workbook`
 	missingSegments = `attachments permissions thumbnails versions $ref $value $count`
 )
 
@@ -28,6 +30,8 @@ func exists(i int, segment string, of *entityType) bool {
 		return true
 	case of == nil:
 		return false
+	case of == itemType && contains(strings.Fields(missingInDrives), segment):
+		return true
 	}
 	_, property := of.find(segment)
 	_, _, relation := of.relation(segment)

@@ -230,6 +230,8 @@ func routes() []route {
 		{method: "GET", pattern: "/{person}/photos/{id}", serve: (*call).photo, needs: "GET /users/{id}/photo"},
 		{method: "GET", pattern: "/{person}/photos/{id}/$value", serve: (*call).photoValue, needs: "GET /users/{id}/photo"},
 
+		{method: "GET", pattern: "/{person}/drives", serve: (*call).drivesOf, needs: "GET /users/{id}/drive", face: driveWork},
+		{method: "GET", pattern: "/sites/{id}", serve: (*call).site, face: driveWork},
 		{method: "GET", pattern: "/{drive}", serve: (*call).drive, needs: "GET /users/{id}/drive", face: driveWork},
 		{method: "GET", pattern: "/{drive}/{item}", serve: (*call).driveItem, needs: "GET /users/{id}/driveitems", face: driveWork},
 		{method: "PATCH", pattern: "/{drive}/{item}", serve: (*call).updateItem, needs: "PUT /users/{id}/drive", face: driveWork},
@@ -359,7 +361,6 @@ func (c *call) route(path []string) {
 		path, c.argument = path[:n], path[n]
 	}
 	at, unknown := routeTree(), -1
-	var known *entityType // the type of what the path has come to, if it is one that has relations
 	for i, segment := range path {
 		if i > 0 {
 			var ok bool
@@ -373,14 +374,6 @@ func (c *call) route(path []string) {
 			break
 		}
 		at = next
-		switch first := strings.ToLower(path[0]); first {
-		case "me":
-			known = userType
-		case "organization":
-			known = organizationType
-		default:
-			known = typeOfSet(first)
-		}
 	}
 	if len(path) > 0 && strings.EqualFold(path[0], "me") {
 		if !c.token.delegated() {
@@ -412,7 +405,7 @@ func (c *call) route(path []string) {
 	}
 	if unknown >= 0 {
 		segment := strings.Join(path[min(unknown, len(path)):min(unknown+1, len(path))], "")
-		if exists(unknown, segment, known) {
+		if exists(unknown, segment, typeAt(path[:min(unknown, len(path))])) {
 			c.missing(segment)
 			return
 		}
@@ -447,6 +440,26 @@ func (c *call) route(path []string) {
 		c.audited()
 	default:
 		r.serve(c)
+	}
+}
+
+// typeAt is the type of what a path has come to, if it is one that has
+// relations.
+func typeAt(path []string) *entityType {
+	if len(path) == 0 {
+		return nil
+	}
+	switch first := strings.ToLower(path[0]); {
+	case first == "drives", slices.ContainsFunc(path, func(s string) bool { return strings.EqualFold(s, "drive") }):
+		return itemType
+	case first == "sites":
+		return siteType
+	case first == "me":
+		return userType
+	case first == "organization":
+		return organizationType
+	default:
+		return typeOfSet(first)
 	}
 }
 
