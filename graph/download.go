@@ -23,6 +23,9 @@ type Download struct {
 	// Progress, if set, is told how much is there; size is 0 if the service
 	// does not tell it.
 	Progress func(done, size int64)
+	// Begin, if set, is told what is known of the file before its first byte is
+	// written. Its error ends the download.
+	Begin func(File) error
 }
 
 // File is what a download brought.
@@ -42,7 +45,7 @@ type File struct {
 // With an error the File says what is there: Size and ETag are the Offset and
 // ETag to go on with.
 func (c *Client) Download(ctx context.Context, address string, to io.WriterAt, d Download) (File, error) {
-	f := fetching{to: to, progress: d.Progress, File: File{Size: d.Offset, ETag: d.ETag}}
+	f := fetching{to: to, begin: d.Begin, progress: d.Progress, File: File{Size: d.Offset, ETag: d.ETag}}
 	return c.download(ctx, address, d.Header, &f)
 }
 

@@ -41,7 +41,15 @@ func (c *Client) DownloadFile(ctx context.Context, name, address string, d Downl
 		return File{}, err
 	}
 	defer p.file.Close()
-	f := fetching{to: p.file, begin: p.begin, progress: d.Progress, File: File{Size: p.size, ETag: p.etag}}
+	begin := func(f File) error {
+		if d.Begin != nil {
+			if err := d.Begin(f); err != nil {
+				return err
+			}
+		}
+		return p.begin(f)
+	}
+	f := fetching{to: p.file, begin: begin, progress: d.Progress, File: File{Size: p.size, ETag: p.etag}}
 	got, err := c.download(ctx, address, d.Header, &f)
 	if err == nil {
 		err = p.complete(name)
@@ -58,7 +66,7 @@ func (c *Client) downloadInto(ctx context.Context, name, address string, d Downl
 	if err != nil {
 		return File{}, err
 	}
-	got, err := c.Download(ctx, address, Sequential(to), Download{Header: d.Header, Progress: d.Progress})
+	got, err := c.Download(ctx, address, Sequential(to), Download{Header: d.Header, Progress: d.Progress, Begin: d.Begin})
 	if closeErr := to.Close(); err == nil {
 		err = closeErr
 	}

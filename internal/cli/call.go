@@ -413,11 +413,12 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	}
 	defer resp.Body.Close()
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err := c.refusePage(kind); err != nil {
+		return err
+	}
 	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
 	person := c.inv.terminal(w).is
 	switch {
-	case kind == "text/html" && c.header.Get("Accept") == "" && !isHTMLs(c.target.Path):
-		return &problem{err: c.reading(errHTML), fix: "if a page is what you want, ask for it with --header 'Accept: text/html'"}
 	case person && isJSON:
 		body, err := c.whole(resp)
 		if err != nil {
@@ -453,11 +454,15 @@ func (c *call) page(ctx context.Context, content *content, w io.Writer) error {
 	return err
 }
 
-// isHTMLs reports whether what is at path may well be a page: the text of a
-// note, a mail or a file.
-func isHTMLs(path string) bool {
-	last := path[strings.LastIndexByte(path, '/')+1:]
-	return last == "content" || last == "$value"
+// refusePage is an error where a page for people is in the place of an answer:
+// of a proxy, or of a sign-in. The text of a note, a mail or a file may be one.
+func (c *call) refusePage(contentType string) error {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	last := strings.ToLower(c.target.Path[strings.LastIndexByte(c.target.Path, '/')+1:])
+	if kind != "text/html" || c.header.Get("Accept") != "" || last == "content" || last == "$value" || strings.HasSuffix(last, ".html") || strings.HasSuffix(last, ".htm") {
+		return nil
+	}
+	return &problem{err: c.reading(errHTML), fix: "if a page is what you want, ask for it with --header 'Accept: text/html'"}
 }
 
 // copyJSON copies an answer as it comes, however long it is, and says if it was

@@ -30,7 +30,8 @@ func (c *call) download(ctx context.Context) error {
 		meter.clear()
 		c.inv.onWait(w)
 	}
-	f, err := c.client.DownloadFile(ctx, c.outputFile, c.target.String(), graph.Download{Header: c.header, Progress: meter.bytes})
+	f, err := c.client.DownloadFile(ctx, c.outputFile, c.target.String(), graph.Download{Header: c.header, Progress: meter.bytes,
+		Begin: func(f graph.File) error { return c.refusePage(f.Type) }})
 	meter.clear()
 	if err == nil {
 		return nil

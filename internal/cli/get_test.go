@@ -241,13 +241,20 @@ func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
 		}
 	}
 	call, _ := api(t, body("text/html; charset=utf-8", "<p>a</p>"))
-	for _, args := range [][]string{{"/me/onenote/pages/1/content"}, {"/me/messages/1/$value"}, {"/me", "--header", "Accept: text/html"}} {
+	for _, args := range [][]string{{"/me/onenote/pages/1/content"}, {"/me/messages/1/$value"}, {"/files/a.html"}, {"/me", "--header", "Accept: text/html"}} {
 		if got := call(args...); got.status != StatusDone || got.stdout != "<p>a</p>\n" {
 			t.Errorf("%v: %v", args, got)
 		}
 	}
 	if got := call("/me"); got.status != StatusFailed || got.stdout != "" || !strings.Contains(got.stderr, "HTML page") || !strings.Contains(got.stderr, "Accept: text/html") {
 		t.Errorf("%v", got)
+	}
+	file := filepath.Join(t.TempDir(), "me")
+	if got := call("/me", "--output-file", file); got.status != StatusFailed || !strings.Contains(got.stderr, "HTML page") {
+		t.Errorf("%v", got)
+	}
+	if left, _ := filepath.Glob(file + "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	run, _ := apiWith(t, body("application/json", ""))
 	if got := run("", "post", "/users", "--body", "{}"); got.status != StatusDone || got.stdout != "" {
