@@ -215,8 +215,9 @@ func (x *export) toStdout(ctx context.Context) error {
 
 // toFile exports to the file, or goes on with an export to it.
 func (x *export) toFile(ctx context.Context, replace bool) error {
-	from := ""
+	from, resumes := "", false
 	if info, err := os.Stat(graph.CheckpointFile(x.to)); err == nil && info.Size() > 0 {
+		resumes = true
 		if written, err := os.Stat(x.to); err == nil && written.Size() > 0 {
 			from = x.to
 		}
@@ -237,6 +238,13 @@ func (x *export) toFile(ctx context.Context, replace bool) error {
 			x.inv.note("%s items are in %s, after %s", thousands(p.Items), x.to, p.Elapsed.Round(10*time.Millisecond))
 		}
 		return nil
+	case errors.Is(err, graph.ErrExpired) && resumes && p.Pages == 0:
+		// Half an export must not look like a whole one, whatever comes now.
+		x.inv.note("the service has forgotten where the last run ended; exporting everything again")
+		if err := errors.Join(os.Truncate(x.to, 0), os.Remove(graph.CheckpointFile(x.to))); err != nil {
+			return err
+		}
+		return x.toFile(ctx, true)
 	case errors.Is(err, graph.ErrExpired):
 		return &problem{err: x.refused(err), fix: "start again: remove " + graph.CheckpointFile(x.to) + " and run the command with --replace"}
 	}

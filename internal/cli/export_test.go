@@ -97,6 +97,36 @@ func TestAnExportEndsWithItsTimeoutAndGoesOn(t *testing.T) {
 	}
 }
 
+func TestAnExportWhosePlaceIsForgottenBeginsAgain(t *testing.T) {
+	for _, form := range []string{"ndjson", "csv"} {
+		broken, forgotten := true, true
+		run, _ := apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+			switch page := r.URL.Query().Get("p"); {
+			case page == "":
+				forgotten = forgotten && broken
+				fmt.Fprintf(w, `{"@odata.nextLink":"https://%s/v1.0/groups?p=2","value":[{"id":"1"}]}`, r.Host)
+			case broken:
+				w.WriteHeader(400)
+			case forgotten:
+				w.WriteHeader(400)
+				fmt.Fprint(w, `{"error":{"code":"Directory_ExpiredPageToken","message":"The specified page token value has expired."}}`)
+			default:
+				fmt.Fprint(w, `{"value":[{"id":"2"}]}`)
+			}
+		})
+		file := filepath.Join(t.TempDir(), "groups."+form)
+		args := []string{"export", "/groups?$select=id", "--to", file}
+		if got := run("", args...); got.status != StatusFailed {
+			t.Errorf("%+v", got)
+		}
+		broken = false
+		want := map[string]string{"ndjson": `{"id":"1"}` + "\n" + `{"id":"2"}` + "\n", "csv": "id\r\n1\r\n2\r\n"}[form]
+		if got := run("", args...); got.status != StatusDone || fileText(t, file) != want || !strings.Contains(got.stderr, "exporting everything again") {
+			t.Errorf("%+v\n%s", got, fileText(t, file))
+		}
+	}
+}
+
 func TestAnExportInParallelIsOfUsersOnly(t *testing.T) {
 	run, requests := recording(t, 200, `{"value":[]}`)
 	file := filepath.Join(t.TempDir(), "out.ndjson")
