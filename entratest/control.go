@@ -204,14 +204,24 @@ func (e *Emulator) moveClock(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
+	// A clock further from the real one than a duration is long would stand
+	// somewhere else than it was told.
+	const century = 100 * 365 * 24 * time.Hour
+	far := func(t time.Time) bool { return t.Before(time.Now().Add(-century)) || t.After(time.Now().Add(century)) }
 	switch {
 	case in.Advance != "" && in.Set == nil:
 		d, err := time.ParseDuration(in.Advance)
 		if err != nil {
 			return nil, errors.New(`advance is not a duration: write "90s", "15m" or "2h"`)
 		}
+		if d < -2*century || d > 2*century || far(e.Now().Add(d)) {
+			return nil, errors.New("the clock moves within a hundred years of the real one")
+		}
 		e.Advance(d)
 	case in.Advance == "" && in.Set != nil:
+		if far(*in.Set) {
+			return nil, errors.New("the clock moves within a hundred years of the real one")
+		}
 		e.SetTime(*in.Set)
 	default:
 		return nil, errors.New(`say {"advance": "90m"} or {"set": "2026-12-24T18:00:00Z"}`)

@@ -194,6 +194,8 @@ func TestMistakesAtTheControlsAreExplained(t *testing.T) {
 		{"POST", "/revoke", `{"user":"nobody"}`, 400, "nobody"},
 		{"POST", "/clock", `{"advance":"tomorrow"}`, 400, "duration"},
 		{"POST", "/clock", `{}`, 400, "advance"},
+		{"POST", "/clock", `{"set":"9999-12-31T23:59:59Z"}`, 400, "hundred years"},
+		{"POST", "/clock", `{"advance":"-2562047h"}`, 400, "hundred years"},
 		{"POST", "/fail", `{"n":1}`, 400, "says nothing"},
 		{"POST", "/device/approve", `{"user_code":"ABC","user":"ada@fob.example"}`, 400, "ABC"},
 	} {

@@ -185,8 +185,15 @@ func (a *authorization) readRest(q url.Values) *refusal {
 	case a.asks("none") && len(a.prompt) > 1:
 		return no(90023, "The prompt value 'none' cannot be combined with another.")
 	}
+	if i := slices.IndexFunc(a.prompt, func(p string) bool { return !slices.Contains(prompts, p) }); i >= 0 {
+		return no(90023, "Unsupported 'prompt' value '%.100s'.", a.prompt[i])
+	}
 	return nil
 }
+
+// prompts are the values of prompt: those of OpenID Connect, those that MSAL
+// knows besides, and those of version 1.
+var prompts = []string{"none", "login", "consent", "select_account", "create", "attempt_none", "admin_consent", "refresh_session"}
 
 // asks says whether the app asks for this prompt.
 func (a authorization) asks(prompt string) bool { return slices.Contains(a.prompt, prompt) }

@@ -146,6 +146,10 @@ func TestPrompts(t *testing.T) {
 	t.Run("none goes with no other", func(t *testing.T) {
 		signedIn(t).get(authorizePath, webRequest("prompt", "none login")).told(webRedirect, "invalid_request", "AADSTS90023: ")
 	})
+	t.Run("there are no others", func(t *testing.T) {
+		signedIn(t).get(authorizePath, webRequest("prompt", "login sometimes")).told(webRedirect, "invalid_request", "AADSTS90023: Unsupported 'prompt' value 'sometimes'.")
+		signedIn(t).get(authorizePath, webRequest("prompt", "create")).shows(200) // MSAL's
+	})
 	t.Run("none asks nobody for consent", func(t *testing.T) {
 		signedIn(t).get(authorizePath, webRequest("prompt", "none", "scope", "Calendars.Read")).told(webRedirect, "consent_required", "AADSTS65001: ")
 	})

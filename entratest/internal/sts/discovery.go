@@ -17,6 +17,13 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, document any) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		refused := no(900561, "The endpoint only accepts GET, OPTIONS requests. Received a %s request.", r.Method)
+		refused.Status = http.StatusMethodNotAllowed
+		s.write(w, r, refused)
+		return
+	}
 	h.Set("Cache-Control", "max-age=86400, private")
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")

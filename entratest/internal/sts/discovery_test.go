@@ -132,3 +132,19 @@ func TestPathsAreFoundInAnyCase(t *testing.T) {
 	v.post("/"+strings.ToUpper(directory.TenantID)+"/OAuth2/V2.0/Token", "grant_type", "client_credentials", "client_id", strings.ToUpper(directory.DaemonAppID),
 		"client_secret", "daemon-secret-value-1", "scope", graphAll).ok()
 }
+
+func TestDocumentsAreOnlyRead(t *testing.T) {
+	v := serve(t)
+	for _, path := range []string{"/common/v2.0/.well-known/openid-configuration", "/common/discovery/v2.0/keys", "/common/discovery/instance?api-version=1.1&authorization_endpoint=https%3A%2F%2Flogin.microsoftonline.com%2Fcommon%2Foauth2%2Fv2.0%2Fauthorize"} {
+		for method, status := range map[string]int{"GET": 200, "HEAD": 200, "OPTIONS": 204, "POST": 405, "PUT": 405, "DELETE": 405} {
+			r, err := http.NewRequest(method, v.BaseURL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := v.do(r)
+			if a.status != status || status == 405 && (a.header.Get("Allow") != "GET, HEAD, OPTIONS" || !strings.Contains(a.raw, "AADSTS900561: ")) {
+				t.Errorf("%s %s: %d %v %s", method, path, a.status, a.header, a.raw)
+			}
+		}
+	}
+}
