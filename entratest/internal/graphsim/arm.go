@@ -19,7 +19,8 @@ func SubscriptionID(tenant string) string {
 }
 
 // ARM answers what clients of Azure Resource Manager ask while they sign in:
-// the cloud's endpoints, the tenants and the subscriptions.
+// the cloud's endpoints, the tenants and the subscriptions; and keeps resource
+// groups, which are empty.
 func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 	c := s.newCall(w, r)
 	if c.preflight() {
@@ -27,11 +28,8 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("x-ms-request-id", c.id)
 	w.Header().Set("x-ms-correlation-request-id", c.id)
-	path, ok := segments(r.URL)
-	if !ok {
-		c.armRefuse(http.StatusBadRequest, "BadRequest", "The request path is not properly encoded.")
-		return
-	}
+	// Unlike in Graph, parentheses are part of a name.
+	path := strings.FieldsFunc(r.URL.Path, func(r rune) bool { return r == '/' })
 	version := ""
 	for name, values := range r.URL.Query() {
 		if strings.EqualFold(name, "api-version") {
@@ -61,14 +59,12 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 		if c.armGet() {
 			c.armSend(object{{"value", []object{c.subscription(tenant)}}, {"count", object{{"type", "Total"}, {"value", 1}}}})
 		}
-	case first(path) == "subscriptions" && len(path) == 2:
+	case first(path) == "subscriptions":
 		if !strings.EqualFold(path[1], SubscriptionID(tenant)) {
 			c.armRefuse(http.StatusNotFound, "SubscriptionNotFound", "The subscription '"+path[1]+"' could not be found.")
 			return
 		}
-		if c.armGet() {
-			c.armSend(c.subscription(tenant))
-		}
+		c.inSubscription(path[2:])
 	case first(path) == "tenants" && len(path) == 1:
 		if c.armGet() {
 			t, _ := c.World.Tenant(tenant)
@@ -76,8 +72,12 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 				{"defaultDomain", slices.Concat(t.Domains, []string{""})[0]}, {"domains", t.Domains}, {"countryCode", "CH"}, {"tenantType", "AAD"}}}}})
 		}
 	default:
-		c.armRefuse(http.StatusNotFound, "NotFound", "The emulator's Resource Manager has no '/"+strings.Join(path, "/")+"': it has /subscriptions, /tenants and /metadata/endpoints.")
+		c.armMissing()
 	}
+}
+
+func (c *call) armMissing() {
+	c.armRefuse(http.StatusNotFound, "NotFound", "The emulator's Resource Manager has no '"+c.r.URL.Path+"': it has /tenants, /metadata/endpoints, /subscriptions and in them locations, resourceGroups and a list of roleAssignments.")
 }
 
 func validAPIVersion(v string) bool {
@@ -86,12 +86,15 @@ func validAPIVersion(v string) bool {
 	return err == nil
 }
 
-// armGet says whether the method is one that is implemented.
-func (c *call) armGet() bool {
-	if c.r.Method == http.MethodGet {
+// armGet says whether the method is GET.
+func (c *call) armGet() bool { return c.armMethod(http.MethodGet) }
+
+// armMethod says whether the method is one of those that are implemented.
+func (c *call) armMethod(implemented ...string) bool {
+	if slices.Contains(implemented, c.r.Method) {
 		return true
 	}
-	c.w.Header().Set("Allow", http.MethodGet)
+	c.w.Header().Set("Allow", strings.Join(implemented, ", "))
 	c.armRefuse(http.StatusMethodNotAllowed, "HttpMethodNotSupported", "The http method '"+c.r.Method+"' is not supported for a resource.")
 	return false
 }

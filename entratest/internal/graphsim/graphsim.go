@@ -82,6 +82,7 @@ type Server struct {
 	mail     mailboxes
 	photos   photoAlbum
 	drives   drives
+	azure    resourceGroups
 
 	mu         sync.Mutex // guards challenges
 	challenges int        // how many calls still get a claims challenge

@@ -574,6 +574,58 @@ func TestResourceManagerListsTenantsAndSubscriptions(t *testing.T) {
 	}
 }
 
+func TestResourceGroupsAreKept(t *testing.T) {
+	f := start(t)
+	tok := user("user_impersonation", "aud", "https://management.azure.com/")
+	at := "/arm/subscriptions/" + SubscriptionID(directory.TenantID)
+	const v = "?api-version=2024-03-01"
+	if a := f.get(at+"/resourcegroups"+v, tok).want(t, "none", 200, ""); a.text != `{"value":[]}` {
+		t.Errorf("at first: %s", a.text)
+	}
+	f.do("HEAD", at+"/resourceGroups/Lab(1)"+v, tok).want(t, "exists", 404, "")
+	f.write("PUT", at+"/resourceGroups/Lab(1)"+v, tok, `{"location":"West Europe","tags":{"for":"tests"}}`).want(t, "make", 201, "")
+	a := f.get(at+"/RESOURCEGROUPS/lab(1)"+v, tok).want(t, "get", 200, "")
+	if a.str("name") != "Lab(1)" || a.str("location") != "westeurope" || !strings.Contains(a.text, `"tags":{"for":"tests"},"properties":{"provisioningState":"Succeeded"}`) || a.str("id") != strings.TrimPrefix(at, "/arm")+"/resourceGroups/Lab(1)" {
+		t.Errorf("group: %s", a.text)
+	}
+	f.do("HEAD", at+"/resourceGroups/Lab(1)"+v, tok).want(t, "exists", 204, "")
+	if a := f.write("PUT", at+"/resourceGroups/lab(1)"+v, tok, `{"location":"westeurope"}`).want(t, "put again", 200, ""); strings.Contains(a.text, "tags") {
+		t.Errorf("tags: %s", a.text)
+	}
+	if a := f.get(at+"/locations"+v, tok); !strings.Contains(fmt.Sprint(a.values("name")), "westeurope") {
+		t.Errorf("locations: %s", a.text)
+	}
+	for _, scope := range []string{"", "/resourceGroups/Lab(1)"} {
+		if a := f.get(at+scope+"/providers/Microsoft.Authorization/roleAssignments"+v+"&$filter=atScope()", tok).want(t, "roles", 200, ""); a.text != `{"value":[]}` {
+			t.Errorf("roles: %s", a.text)
+		}
+	}
+	for _, c := range []struct {
+		trigger, method, path, body string
+		status                      int
+		code                        string
+	}{
+		{"another location", "PUT", "/resourceGroups/Lab(1)", `{"location":"eastus"}`, 409, "InvalidResourceGroupLocation"},
+		{"no location", "PUT", "/resourceGroups/x", `{}`, 400, "LocationRequired"},
+		{"nowhere", "PUT", "/resourceGroups/x", `{"location":"atlantis"}`, 400, "LocationNotAvailableForResourceGroup"},
+		{"a bad name", "PUT", "/resourceGroups/x*y", `{"location":"eastus"}`, 400, "InvalidResourceGroup"},
+		{"no body", "PUT", "/resourceGroups/x", ``, 400, "InvalidRequestContent"},
+		{"a misspelt member", "PUT", "/resourceGroups/x", `{"location":"eastus","tag":{}}`, 400, "InvalidRequestContent"},
+		{"no such group", "GET", "/resourceGroups/x", ``, 404, "ResourceGroupNotFound"},
+		{"nothing to delete", "DELETE", "/resourceGroups/x", ``, 404, "ResourceGroupNotFound"},
+		{"roles of no group", "GET", "/resourceGroups/x/providers/Microsoft.Authorization/roleAssignments", ``, 404, "ResourceGroupNotFound"},
+		{"another method", "PATCH", "/resourceGroups/Lab(1)", `{}`, 405, "HttpMethodNotSupported"},
+		{"what it has not", "GET", "/resourceGroups/Lab(1)/resources", ``, 404, "NotFound"},
+		{"providers", "GET", "/providers", ``, 404, "NotFound"},
+	} {
+		f.write(c.method, at+c.path+v, tok, c.body).want(t, c.trigger, c.status, c.code)
+	}
+	f.get(at+"/resourceGroups"+v+"&$top=1", tok).want(t, "an option that it has not", 400, "InvalidQueryParameter")
+	f.get(at+"/resourceGroups", tok).want(t, "no version", 400, "MissingApiVersionParameter")
+	f.do("DELETE", at+"/resourceGroups/LAB(1)"+v, tok).want(t, "delete", 200, "")
+	f.get(at+"/resourceGroups/Lab(1)"+v, tok).want(t, "deleted", 404, "ResourceGroupNotFound")
+}
+
 func TestResourceManagersRefusals(t *testing.T) {
 	f := start(t)
 	tok := user("user_impersonation", "aud", "https://management.azure.com/")
