@@ -124,6 +124,8 @@ func (c *call) checkBatch(items []batchItem) bool {
 		switch {
 		case item.Method == "" || item.URL == "":
 			return bad("The request '%s' of the batch has no method or no url.", item.ID)
+		case strings.Contains(item.URL, "#"):
+			return bad("The url '%s' of the batch has a fragment: write %%23 for a #.", item.URL)
 		case strings.Contains(item.URL, "://"):
 			return bad("The url '%s' of the batch is not relative.", item.URL)
 		}

@@ -119,11 +119,7 @@ func (c *call) deltaRequest(of tracked) (state deltaState, ok bool) {
 	}
 	state = deltaState{Made: c.World.Now().Unix(), Since: c.World.Seq(), Minimal: strings.Contains(strings.ToLower(c.r.Header.Get("Prefer")), "return=minimal")}
 	fresh := state
-	for i, o := range options {
-		if i > 0 && options[i-1].name == o.name {
-			c.refuse(http.StatusBadRequest, "BadRequest", "Query option '"+options[i-1].sent+"' was specified more than once, but it must be specified at most once.")
-			return state, false
-		}
+	for _, o := range options {
 		switch {
 		case (o.name == "$deltatoken" || o.name == "$skiptoken") && len(options) > 1 && !strings.EqualFold(o.value, "latest") && o.value != "":
 			c.refuse(http.StatusBadRequest, "BadRequest", "A token of a delta query contains its options: do not repeat them.")

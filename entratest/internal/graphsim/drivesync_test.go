@@ -135,6 +135,7 @@ func TestADeltaOfADriveHasPagesAndBeginnings(t *testing.T) {
 
 	f.get("/v1.0/me/drive/root/delta?token=rubbish", ada).want(t, "rubbish", 400, "invalidRequest")
 	f.get("/v1.0/me/drive/root/delta?$top=0", ada).want(t, "no page", 400, "invalidRequest")
+	f.get("/v1.0/me/drive/root/delta?$top=1&%24TOP=2", ada).want(t, "two pages", 400, "invalidRequest")
 	f.get("/v1.0/me/drive/root/delta?$filter=x", ada).want(t, "a filter", 400, "invalidRequest")
 	f.get("/v1.0/me/drive/root/delta(token='latest')?token=latest", ada).want(t, "two tokens", 400, "invalidRequest")
 	f.get("/v1.0/me/drive/root:/4.txt:/delta", ada).want(t, "of a file", 400, "notSupported")

@@ -71,7 +71,7 @@ func (q query) columns() string {
 type option struct{ raw, sent, name, value string }
 
 // options splits the query string. Names come in any case, with their dollar
-// encoded or not.
+// encoded or not, and once.
 func (c *call) options() ([]option, error) {
 	var all []option
 	for raw := range strings.SplitSeq(c.r.URL.RawQuery, "&") {
@@ -89,6 +89,11 @@ func (c *call) options() ([]option, error) {
 		all = append(all, option{raw, sent, strings.ToLower(sent), value})
 	}
 	slices.SortStableFunc(all, func(a, b option) int { return strings.Compare(a.name, b.name) })
+	for i := range all {
+		if i > 0 && all[i-1].name == all[i].name {
+			return nil, fmt.Errorf("Query option '%s' was specified more than once, but it must be specified at most once.", all[i-1].sent)
+		}
+	}
 	return all, nil
 }
 
@@ -113,11 +118,8 @@ func (c *call) queryOf(t *entityType, allowed, page, maxTop int) (q query, ok bo
 	counting := false
 	needs := map[string]int{"$top": pageable, "$skiptoken": pageable, "$count": countable, "$filter": filterable, "$orderby": filterable,
 		"$search": filterable, "$expand": expandable, "$skip": skippable}
-	for i, o := range options {
+	for _, o := range options {
 		name, value := o.name, o.value
-		if i > 0 && options[i-1].name == name {
-			return bad("BadRequest", "Query option '%s' was specified more than once, but it must be specified at most once.", options[i-1].sent)
-		}
 		if name != "$skiptoken" {
 			q.again = append(q.again, o.raw)
 		}

@@ -334,6 +334,7 @@ func TestABatchThatIsWrongIsRefusedAsAWhole(t *testing.T) {
 		"an id twice":                 get("a", "") + "," + get("A", ""),
 		"no id":                       get("", ""),
 		"no url":                      `{"id":"1","method":"GET"}`,
+		"a fragment":                  `{"id":"1","method":"GET","url":"/users/guest_partner.example#EXT#@fob.example"}`,
 		"an absolute url":             `{"id":"1","method":"GET","url":"https://graph.microsoft.com/v1.0/users"}`,
 		"a dependency that is no one": get("1", `,"dependsOn":["2"]`),
 		"a circle":                    get("1", `,"dependsOn":["2"]`) + "," + get("2", `,"dependsOn":["1"]`),
