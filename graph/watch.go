@@ -144,6 +144,8 @@ func (u *unreachable) Error() string {
 		return "there is no host of this name"
 	case errors.Is(u.err, io.EOF) || errors.Is(u.err, io.ErrUnexpectedEOF):
 		return "the connection broke before the whole answer was there"
+	case strings.HasPrefix(u.err.Error(), "stream error: "): // of HTTP/2
+		return "the service broke off: " + clean(u.err.Error())
 	case strings.Contains(u.err.Error(), "response headers exceeded"):
 		return "the header of the answer is too large"
 	}

@@ -472,23 +472,43 @@ func copyJSON(w io.Writer, answer io.Reader, wanted bool) error {
 	if mark, _ := start.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
 		start.Discard(len(byteOrderMark))
 	}
-	from := io.TeeReader(start, w)
-	d := jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	first, _ := start.Peek(1)
 	if len(first) == 0 && !wanted {
 		return nil
 	}
-	err := d.SkipValue()
+	from := &checked{Reader: io.TeeReader(start, w)}
+	from.by = jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := from.by.SkipValue()
 	if err == nil {
-		if _, err = d.ReadToken(); err == io.EOF {
+		if _, err = from.by.ReadToken(); err == io.EOF {
 			return nil
 		}
 		err = errors.New("there is more behind the end of the JSON")
 	}
-	if _, copyErr := io.Copy(io.Discard, from); copyErr != nil {
+	if _, copyErr := io.Copy(io.Discard, from.Reader); copyErr != nil || errors.Is(err, errLongText) {
 		return copyErr
 	}
 	return broken(err, first)
+}
+
+// checked ends a check that would have to keep one text of any length, such as
+// a file in base64.
+type checked struct {
+	io.Reader
+	by *jsontext.Decoder
+	n  int64
+}
+
+var errLongText = errors.New("a text that is too long to be checked")
+
+// Read reads.
+func (c *checked) Read(p []byte) (int, error) {
+	if c.n-c.by.InputOffset() > 4<<20 {
+		return 0, errLongText
+	}
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 const byteOrderMark = "\ufeff"

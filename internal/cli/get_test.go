@@ -240,6 +240,15 @@ func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
 			t.Errorf("%.20q: %.300v", answer, got)
 		}
 	}
+	// A file in base64 is passed on, and not kept.
+	long := `{"contentBytes":"` + strings.Repeat("A", 32<<20)
+	for _, answer := range []string{long + `"}`, long} {
+		kept := 0
+		in := io.TeeReader(strings.NewReader(answer), writerFunc(func(p []byte) (int, error) { kept = max(kept, len(p)); return len(p), nil }))
+		if err := copyJSON(io.Discard, in, true); err != nil || kept > 8<<20 {
+			t.Errorf("%v, %d bytes at once", err, kept)
+		}
+	}
 	call, _ := api(t, body("text/html; charset=utf-8", "<p>a</p>"))
 	for _, args := range [][]string{{"/me/onenote/pages/1/content"}, {"/me/messages/1/$value"}, {"/files/a.html"}, {"/me", "--header", "Accept: text/html"}} {
 		if got := call(args...); got.status != StatusDone || got.stdout != "<p>a</p>\n" {
@@ -327,3 +336,7 @@ func TestARefusalWithoutASentenceHasWords(t *testing.T) {
 		}
 	}
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
