@@ -175,5 +175,5 @@ func ExampleAudience() {
 func ExampleExplain403() {
 	rights := graph.Rights{Scopes: []string{"User.Read"}}
 	fmt.Println(graph.Explain403("GET", "/v1.0/users/delta", rights))
-	// Output: this needs one of the delegated permissions User.Read.All, AgentIdUser.ReadWrite.All, AgentIdUser.ReadWrite.IdentityParentedBy, Directory.Read.All, Directory.ReadWrite.All, User.ReadWrite.All; the token has User.Read. Add one to the app registration, consent to it, and get a new token
+	// Output: this needs one of the delegated permissions User.Read.All, User.ReadWrite.All, Directory.Read.All, AgentIdUser.ReadWrite.All, AgentIdUser.ReadWrite.IdentityParentedBy, Directory.ReadWrite.All; the token has User.Read. Add one to the app registration, consent to it, and get a new token
 }

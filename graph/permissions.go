@@ -102,14 +102,7 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 			i = len(rows)
 			rows = append(rows, &permissionRow{method: column[0], segments: segments})
 		}
-		var names []string
-		for _, list := range column[3:] {
-			for name := range strings.SplitSeq(list, ",") {
-				if name = strings.TrimSpace(name); name != "" && !strings.HasPrefix(name, "(") {
-					names = append(names, name)
-				}
-			}
-		}
+		names := closestFirst(column[0], column[3]+","+column[4])
 		switch column[2] {
 		case "DelegatedWork":
 			rows[i].delegated = names
@@ -121,6 +114,41 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 	slices.SortStableFunc(rows, func(a, b *permissionRow) int { return ids(a) - ids(b) })
 	return rows
 })
+
+// closestFirst reads the names of a row, the least of them before the others,
+// each in the order of the alphabet, and puts first what a person would choose:
+// to read, what cannot write; then what is of the same service as the least.
+func closestFirst(method, list string) []string {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" && !strings.HasPrefix(name, "(") {
+			names = append(names, name)
+		}
+	}
+	readsMore := func(name string) int {
+		if method == http.MethodGet && (strings.Contains(name, "Write") || !strings.Contains(name, ".Read")) {
+			return 1
+		}
+		return 0
+	}
+	// What is least stays first, unless it is more than reading takes.
+	if i := slices.IndexFunc(names, func(name string) bool { return readsMore(name) == 0 }); i > 0 {
+		least := names[i]
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, least)
+	}
+	if len(names) < 3 {
+		return names
+	}
+	service, _, _ := strings.Cut(names[0], ".")
+	distance := func(name string) int {
+		if !strings.HasPrefix(name, service+".") {
+			return 2 + readsMore(name)
+		}
+		return readsMore(name)
+	}
+	slices.SortStableFunc(names[1:], func(a, b string) int { return distance(a) - distance(b) })
+	return names
+}
 
 // inBrackets is a segment with a key, "users('ada@contoso.com')", or with the
 // parameters of a function, "delta(token='latest')" or "search(q='plan')".

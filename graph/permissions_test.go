@@ -72,6 +72,22 @@ func TestPermissionsAreFoundByRealPaths(t *testing.T) {
 	}
 }
 
+func TestThePermissionToAskForComesFirst(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/groups":         {"Group.ReadBasic.All", "Group.Read.All", "Group.ManageProtection.All"},
+		"/users":          {"User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All"},
+		"/me/messages":    {"Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite"},
+		"/applications/1": {"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All"},
+	} {
+		if got, _, _ := Permissions("GET", path); len(got) < 3 || !slices.Equal(got[:3], want) {
+			t.Errorf("%s: %q, want %q first", path, got, want)
+		}
+	}
+	if got, _, _ := Permissions("POST", "/groups"); len(got) < 2 || got[0] != "Group.ReadWrite.All" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestPathsThatAreNotInTheTableAreNotGuessed(t *testing.T) {
 	for _, path := range []string{"", "/", "/$batch", "/v1.0/$batch", "/nothing", "/users/1/nothing", "/me/messages/1/2/3", "/users('never closed", "/users('never/closed",
 		"/me/drive/recent", "/me/drive/items", "/me/drive/root:/a:/nothing", "/drives", "/directory/deletedItems", "/users/delta/1"} {
