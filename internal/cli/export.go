@@ -246,7 +246,7 @@ func (x *export) toFile(ctx context.Context, replace bool) error {
 		}
 		return x.toFile(ctx, true)
 	case errors.Is(err, graph.ErrExpired):
-		return &problem{err: x.refused(err), fix: "start again: remove " + graph.CheckpointFile(x.to) + " and run the command with --replace"}
+		return &problem{err: x.refused(err), fix: "run the same command once more: it begins again"}
 	}
 	if _, statErr := os.Stat(graph.CheckpointFile(x.to)); statErr == nil {
 		x.inv.note("%s items are in %s; the same command goes on from there", thousands(p.Items), x.to)
