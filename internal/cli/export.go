@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/graph"
 )
 
@@ -71,7 +73,7 @@ func (inv *invocation) exportCommand() *cobra.Command {
 			return err
 		}
 		x.call, x.address = c, c.target.String()
-		forgetPages()
+		c.client.Source = &forgetting{TokenSource: c.client.Source}
 		if !inv.flags.set("timeout") {
 			// Nobody exports a directory to hear that it is busy.
 			c.client.Patience = longPatience
@@ -115,7 +117,7 @@ func (x *export) prepare(ctx context.Context, from string) (graph.ExportOptions,
 	m := x.inv.meter("")
 	o := graph.ExportOptions{Header: x.header, Parallel: x.parallel}
 	o.Progress = func(p graph.Progress) {
-		if p.Pages == 2 {
+		if p.Pages <= 2 {
 			forgetPages() // from here on it is the same few, page after page
 		}
 		m.items(p)
@@ -252,4 +254,16 @@ func (x *export) toFile(ctx context.Context, replace bool) error {
 		x.inv.note("%s items are in %s; the same command goes on from there", thousands(p.Items), x.to)
 	}
 	return x.refused(err)
+}
+
+// forgetting lets go of what it took to get the first token.
+type forgetting struct {
+	fob.TokenSource
+	once sync.Once
+}
+
+func (f *forgetting) Token(ctx context.Context, req fob.Request) (*fob.Token, error) {
+	token, err := f.TokenSource.Token(ctx, req)
+	f.once.Do(forgetPages)
+	return token, err
 }
