@@ -125,9 +125,7 @@ func (c *call) copyInto(t *tree, from, to *item) *item {
 // monitor tells how far a copy is. The first look finds it under way, so that
 // clients which take the first answer for the last are found out.
 func (c *call) monitor(secret string) {
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
-		c.w.Header().Set("Allow", "GET, HEAD")
-		c.refuse(http.StatusMethodNotAllowed, "invalidRequest", "The HTTP method is not allowed for this address.")
+	if !c.readsOnly() {
 		return
 	}
 	d := &c.Server.drives

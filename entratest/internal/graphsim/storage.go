@@ -176,10 +176,18 @@ func (s *Server) Storage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// readsOnly reports whether a request reads, and refuses any other.
+func (c *call) readsOnly() bool {
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+		return true
+	}
+	c.w.Header().Set("Allow", "GET, HEAD")
+	c.refuse(http.StatusMethodNotAllowed, "invalidRequest", "The HTTP method is not allowed for this address.")
+	return false
+}
+
 func (c *call) serveFile(owner, id, expires, signature string) {
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
-		c.w.Header().Set("Allow", "GET, HEAD")
-		c.refuse(http.StatusMethodNotAllowed, "invalidRequest", "The HTTP method is not allowed for this address.")
+	if !c.readsOnly() {
 		return
 	}
 	d := &c.Server.drives
