@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -111,7 +113,14 @@ func (e *Emulator) controlHandler() http.Handler {
 		mux.HandleFunc(c.pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := c.answer(r)
 			if err != nil {
-				reply(w, http.StatusBadRequest, problem{err.Error()})
+				status, text := http.StatusBadRequest, err.Error()
+				switch tooLarge := (*http.MaxBytesError)(nil); {
+				case errors.As(err, &tooLarge):
+					status, text = http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB, and no call needs as much"
+				case errors.Is(err, os.ErrDeadlineExceeded):
+					status, text = http.StatusRequestTimeout, "the body did not come in time: send it without a pause"
+				}
+				reply(w, status, problem{text})
 				return
 			}
 			reply(w, http.StatusOK, answer)
@@ -134,6 +143,7 @@ func (e *Emulator) controlHandler() http.Handler {
 			reply(w, http.StatusForbidden, problem{"requests of other sites are refused: the control server is not for web pages"})
 			return
 		}
+		r = e.pace.of(w, r)
 		if _, pattern := mux.Handler(r); pattern == "" {
 			e.unknownControl(w, r, endpoints)
 			return
@@ -189,7 +199,7 @@ func decode(r *http.Request, v any) error {
 		if errors.Is(err, io.EOF) {
 			return errors.New("the body is empty: send a JSON object")
 		}
-		return errors.New("the body is not the JSON object that is expected here: " + err.Error())
+		return fmt.Errorf("the body is not the JSON object that is expected here: %w", err)
 	}
 	return nil
 }

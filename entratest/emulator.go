@@ -30,6 +30,7 @@ type Emulator struct {
 	sts   *sts.Server
 	graph *graphsim.Server
 	log   requestLog
+	pace  pace
 	paths pathFaults
 
 	address    string // that is listened on, empty for Handler
@@ -80,7 +81,7 @@ func Start(cfg Config) (*Emulator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the emulator: %w", err)
 	}
-	e := &Emulator{}
+	e := &Emulator{pace: usualPace()}
 	if err := e.start(cfg); err != nil {
 		_ = e.Close()
 		return nil, fmt.Errorf("starting the emulator: %w", err)
@@ -103,7 +104,7 @@ func Handler(cfg Config) (*Emulator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the emulator: %w", err)
 	}
-	e := &Emulator{}
+	e := &Emulator{pace: usualPace()}
 	if err := e.open(cfg); err != nil {
 		return nil, fmt.Errorf("making the emulator: %w", err)
 	}

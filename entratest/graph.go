@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 	"github.com/fobauth/fob/entratest/internal/graphsim"
@@ -76,7 +75,7 @@ func (e *Emulator) StorageURL() string {
 		return e.cfg.GraphURL
 	}
 	s := e.newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e.log.record(w, r, e.world.Now, func(w http.ResponseWriter, r *http.Request) {
+		e.log.record(w, e.pace.of(w, r), e.world.Now, func(w http.ResponseWriter, r *http.Request) {
 			if f, ok := e.paths.next(r.URL.Path); ok {
 				e.misbehave(w, r, f, graphFace)
 				return
@@ -84,7 +83,6 @@ func (e *Emulator) StorageURL() string {
 			e.graph.Storage(w, r)
 		})
 	}))
-	s.ReadTimeout = 5 * time.Minute // a fragment of 60 MiB may come slowly
 	s.TLSConfig = e.certificateShown.Clone()
 	e.serving.Go(func() { _ = s.ServeTLS(l, "", "") })
 	e.storageURL = "https://" + publicHost(e.cfg.Listen, l.Addr().String())

@@ -17,7 +17,7 @@ import (
 // ServeHTTP answers for sign-in, Graph and Resource Manager, and remembers the
 // request.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e.log.record(w, r, e.world.Now, func(w http.ResponseWriter, r *http.Request) {
+	e.log.record(w, e.pace.of(w, r), e.world.Now, func(w http.ResponseWriter, r *http.Request) {
 		face := e.faceOf(r)
 		if f, ok := e.paths.next(r.URL.Path); ok {
 			e.misbehave(w, r, f, face)

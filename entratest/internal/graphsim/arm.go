@@ -1,8 +1,10 @@
 package graphsim
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -158,6 +160,18 @@ func (c *call) armMetadata(version string) {
 		return
 	}
 	c.armSend(append(cloud, member{"galleryEndpoint", arm}, member{"graphEndpoint", graph}, member{"portalEndpoint", authority}))
+}
+
+// armUnread says why a body could not be read.
+func (c *call) armUnread(err error) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		c.armRefuse(http.StatusRequestEntityTooLarge, "RequestContentTooLarge", "The request content is larger than 4 MiB.")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.armRefuse(http.StatusRequestTimeout, "RequestTimeout", bodyTooSlow)
+	default:
+		c.armRefuse(http.StatusBadRequest, "InvalidRequestContent", "The request content could not be read: "+err.Error())
+	}
 }
 
 func (c *call) armSend(v any) {

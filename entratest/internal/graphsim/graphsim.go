@@ -24,6 +24,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -169,6 +170,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case errors.Is(err, errTooLarge):
 		c.refuse(http.StatusRequestEntityTooLarge, "BadRequest", "The request body is larger than is allowed here.")
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.refuse(http.StatusRequestTimeout, "BadRequest", bodyTooSlow)
 		return
 	case err != nil:
 		c.refuse(http.StatusBadRequest, "BadRequest", "Unable to read the request body: "+err.Error())
@@ -326,6 +330,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	return text, err
 }
+
+// bodyTooSlow is said about a body that ended with os.ErrDeadlineExceeded.
+const bodyTooSlow = "The request body did not arrive in time."
 
 var (
 	errTooLarge = errors.New("too large")

@@ -98,7 +98,7 @@ func (c *call) resourceGroups(named []string) {
 	}
 	body, err := readBody(c.w, c.r, maxBody)
 	if err != nil {
-		c.armRefuse(http.StatusBadRequest, "InvalidRequestContent", "The request content could not be read: "+err.Error())
+		c.armUnread(err)
 		return
 	}
 	g := &c.azure

@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -225,8 +227,15 @@ func (c *call) noSession() {
 func (c *call) upload(secret string) {
 	// The fragment is read before the lock is taken: it may come slowly.
 	content, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxFragment))
-	if err != nil {
-		c.refuse(http.StatusRequestEntityTooLarge, "invalidRequest", "The fragment is 60 MiB or larger, or broke off.")
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &tooLarge):
+		c.refuse(http.StatusRequestEntityTooLarge, "invalidRequest", "The fragment is larger than 60 MiB.")
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.refuse(http.StatusRequestTimeout, "invalidRequest", bodyTooSlow)
+		return
+	case err != nil:
+		c.refuse(http.StatusBadRequest, "invalidRequest", "The fragment broke off: "+err.Error())
 		return
 	}
 	d := &c.Server.drives

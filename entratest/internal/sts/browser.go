@@ -39,9 +39,8 @@ func (s *Server) browser(w http.ResponseWriter, r *http.Request) (browser, *refu
 		b.id = c.Value
 	}
 	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-		if err := r.ParseForm(); err != nil {
-			return b, no(9002313, "Invalid request. Request is malformed or invalid.")
+		if refused := parseForm(w, r); refused != nil {
+			return b, refused
 		}
 		ours := slices.ContainsFunc([]string{canaryField, "loginfmt", "passwd"}, r.PostForm.Has)
 		switch {

@@ -11,9 +11,8 @@ import (
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 	q := r.URL.Query()
 	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-		if err := r.ParseForm(); err != nil {
-			s.refusePage(w, r, no(9002313, "Invalid request. Request is malformed or invalid."))
+		if refused := parseForm(w, r); refused != nil {
+			s.refusePage(w, r, refused)
 			return
 		}
 		q = r.Form

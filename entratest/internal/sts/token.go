@@ -1,8 +1,10 @@
 package sts
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -87,9 +89,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	if r.Method != http.MethodPost {
 		return nil, no(900561, "The endpoint only accepts POST, OPTIONS requests. Received a %s request.", r.Method)
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
-		return nil, no(9002313, "Invalid request. Request is malformed or invalid.")
+	if refused := parseForm(w, r); refused != nil {
+		return nil, refused
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
@@ -97,6 +98,23 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 		}
 	}
 	return r.PostForm, nil
+}
+
+// parseForm reads a form as far as forms go, in size and in time.
+func parseForm(w http.ResponseWriter, r *http.Request) *refusal {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	err := r.ParseForm()
+	if err == nil {
+		return nil
+	}
+	refused := no(9002313, "Invalid request. Request is malformed or invalid.")
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &tooLarge):
+		refused.Status, refused.Text = http.StatusRequestEntityTooLarge, "Invalid request. The request body is larger than 256 KiB."
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		refused.Status, refused.Text = http.StatusRequestTimeout, "Invalid request. The request body did not arrive in time."
+	}
+	return refused
 }
 
 func absent(parameter string) *refusal {
