@@ -321,7 +321,7 @@ func TestWhatClientsSendBesidesIsTolerated(t *testing.T) {
 
 func TestAnOversizedRequestIsRefused(t *testing.T) {
 	v := serve(t)
-	v.daemon("scope", strings.Repeat("x", maxBody)).refusedWith(9002313, "invalid_request", http.StatusBadRequest)
+	v.daemon("scope", strings.Repeat("x", maxBody)).refusedWith(9002313, "invalid_request", http.StatusRequestEntityTooLarge)
 	v.withAssertion(strings.Repeat("x", maxAssertion+1)).refusedWith(50027, "invalid_client", http.StatusUnauthorized)
 }
 
