@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -122,28 +123,54 @@ type callback struct {
 	answer chan url.Values
 }
 
-// listenForCallback listens on 127.0.0.1 and, where there is one, on ::1 at
-// the same port: "localhost" may mean either to a browser.
 func listenForCallback(port int, state string) (*callback, error) {
-	v4, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	listeners, err := listenOnLoopback(port)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the browser's answer: %w", err)
 	}
-	cb := &callback{port: v4.Addr().(*net.TCPAddr).Port, answer: make(chan url.Values, 1)}
+	cb := &callback{port: listeners[0].Addr().(*net.TCPAddr).Port, answer: make(chan url.Values, 1)}
 	cb.server = &http.Server{
 		Handler:           cb.handler(state),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second,
 		WriteTimeout: 20 * time.Second, MaxHeaderBytes: maxHeader,
-		ErrorLog: nil,
-	}
-	listeners := []net.Listener{v4}
-	if v6, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(cb.port))); err == nil {
-		listeners = append(listeners, v6)
+		ErrorLog: log.New(io.Discard, "", 0), // nil would write to stderr
 	}
 	for _, l := range listeners {
 		cb.served.Go(func() { cb.server.Serve(l) })
 	}
 	return cb, nil
+}
+
+// listenOnLoopback listens on 127.0.0.1 and ::1 at the same port, 0 is any:
+// "localhost" may mean either to a browser, so a port that another program has
+// at one of them does not do. An address that this machine lacks is left out.
+func listenOnLoopback(port int) ([]net.Listener, error) {
+	var err error
+	for range 10 {
+		var listeners []net.Listener
+		at, taken := port, false
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			var l net.Listener
+			if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(at))); err == nil {
+				at = l.Addr().(*net.TCPAddr).Port
+				listeners = append(listeners, l)
+			} else if any, lacking := net.Listen("tcp", net.JoinHostPort(host, "0")); lacking == nil {
+				any.Close()
+				taken = true
+				break
+			}
+		}
+		if len(listeners) > 0 && !taken {
+			return listeners, nil
+		}
+		for _, l := range listeners {
+			l.Close()
+		}
+		if port != 0 || !taken {
+			break // another try would end like this one
+		}
+	}
+	return nil, err
 }
 
 // wait returns the parameters of the one good answer.

@@ -108,6 +108,18 @@ func TestTheLoopbackListenerAnswersBothLoopbackAddresses(t *testing.T) {
 	}
 }
 
+func TestAPortThatSomebodyElseHasOnOneLoopbackAddressDoesNotDo(t *testing.T) {
+	other, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6")
+	}
+	defer other.Close()
+	if cb, err := listenForCallback(other.Addr().(*net.TCPAddr).Port, "s"); err == nil {
+		cb.close()
+		t.Error("a browser that goes to ::1 gives the answer to another program")
+	}
+}
+
 func TestTheRefusalOfTheSignInPageIsReported(t *testing.T) {
 	client := &Client{ID: "id", Flow: AuthorizationCode{Open: func(_ context.Context, page string) error {
 		u, err := url.Parse(page)
