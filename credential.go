@@ -71,8 +71,8 @@ type Certificate struct {
 	// Intermediates follow the leaf in the x5c header if SendChain is set.
 	Intermediates []*x509.Certificate
 	// Key is the private key. It may live in hardware; for PS256 it must be
-	// able to make RSA-PSS signatures.
-	Key crypto.Signer
+	// able to make RSA-PSS signatures. Encoders leave it out.
+	Key crypto.Signer `json:"-" xml:"-" yaml:"-" toml:"-"`
 	// Algorithm is "PS256" with the SHA-256 thumbprint, or "RS256" with the
 	// SHA-1 thumbprint, the form of older scripts and of AD FS. Empty is PS256.
 	Algorithm string

@@ -12,8 +12,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	stdjson "encoding/json"
 	"encoding/pem"
+	"encoding/xml"
 	"io"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -264,5 +267,24 @@ func TestAFederatedTokenIsReadAnewEveryTime(t *testing.T) {
 	os.Remove(path)
 	if _, err := assertion(t.Context()); err == nil || !strings.Contains(err.Error(), "federated token") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestEncodersLeaveThePrivateKeyOut(t *testing.T) {
+	key := testKey()
+	c := &Certificate{Leaf: selfSigned(t, key.Public(), key), Key: key}
+	for name, encode := range map[string]func(any) ([]byte, error){"json": stdjson.Marshal, "xml": xml.Marshal,
+		"json v2": func(v any) ([]byte, error) { return json.Marshal(v) }} {
+		text, err := encode(struct{ Credential *Certificate }{c})
+		for _, part := range []string{key.D.String(), base64.StdEncoding.EncodeToString(key.D.Bytes()), key.Primes[0].String()} {
+			if strings.Contains(string(text), part) {
+				t.Errorf("%s shows the private key (%v)", name, err)
+			}
+		}
+	}
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "credential", c)
+	if strings.Contains(out.String(), key.D.String()) {
+		t.Error("a log shows the private key")
 	}
 }
