@@ -113,7 +113,7 @@ func (a Authority) Check() error {
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "":
 		return fmt.Errorf("%q is not an authority host; write it like %s", clean(a.Host), Public.AuthorityHost)
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
+	case a.origin() != u.Scheme+"://"+u.Host: // userinfo, a path, a query or a fragment, also an empty one
 		return fmt.Errorf("authority host %q has more than a scheme and a host; the tenant goes into the tenant setting", clean(a.Host))
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return fmt.Errorf("authority host %q is plain http; secrets are sent over https only (http is accepted on loopback)", clean(a.Host))

@@ -243,6 +243,8 @@ func TestBadSettingsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		"plain http":         {fob.Authority{Host: "http://login.example"}, "id", "plain http"},
 		"user in the host":   {fob.Authority{Host: "https://login.microsoftonline.com@evil.example"}, "id", "more than a scheme and a host"},
 		"path in the host":   {fob.Authority{Host: "https://login.example/tenant"}, "id", "more than a scheme and a host"},
+		"empty query":        {fob.Authority{Host: "https://login.example?"}, "id", "more than a scheme and a host"},
+		"empty fragment":     {fob.Authority{Host: "https://login.example#"}, "id", "more than a scheme and a host"},
 		"other scheme":       {fob.Authority{Host: "ftp://login.example"}, "id", "does not start with https"},
 		"no host":            {fob.Authority{Host: "https://:443"}, "id", "not an authority host"},
 		"tenant with path":   {fob.Authority{Tenant: "a/../b"}, "id", "is not a tenant"},
