@@ -42,10 +42,10 @@ type Client struct {
 	// the old token lives. It may be called from several goroutines.
 	Warn func(err error)
 
-	memory   memory   // tokens of this process, decoded
-	flights  flights  // calls under way
-	keyrings sync.Map // metadata URL to *keyring
-	private  struct { // the store of a client without one
+	memory   memory          // tokens of this process, decoded
+	flights  flights[*Token] // calls under way
+	keyrings sync.Map        // metadata URL to *keyring
+	private  struct {        // the store of a client without one
 		sync.Once
 		Store
 	}
@@ -64,9 +64,11 @@ type Flow interface {
 // the same token at once share one request, also across processes that share
 // the Store.
 //
-// From [Token.RefreshOn] on a renewal is tried first, but while the old token
-// lives a renewal that fails is no failure. A refusal by the server is an
-// [*Error]; errors.Is(err, [ErrInteraction]) says that a person must sign in.
+// From [Token.RefreshOn] on one caller tries a renewal first, for ten seconds
+// at the most, while others get the old token. As long as that lives, a renewal
+// that fails is no failure, and [AuthorizationCode] and [DeviceCode] disturb
+// nobody. A refusal by the server is an [*Error]; errors.Is(err,
+// [ErrInteraction]) says that a person must sign in.
 func (c *Client) Token(ctx context.Context, req Request) (*Token, error) {
 	now := c.now()
 	if t := c.memory.lookup(&req, now); t != nil {
@@ -88,7 +90,7 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 	}
 	old := c.loadToken(ctx, place.tokenKey)
 	if now := c.now(); !old.due(now) && old.serves(req, now) {
-		c.memory.remember(epoch, &req, old.Token, time.Time{})
+		c.memory.remember(epoch, &req, old.Token, now, 0)
 		return old.Token, nil
 	}
 
@@ -108,11 +110,11 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		old = c.loadToken(ctx, place.tokenKey)
 		now := c.now()
 		if !old.due(now) && (old.serves(req, now) || old.answers(req, since, now)) {
-			c.memory.remember(epoch, &req, old.Token, time.Time{})
+			c.memory.remember(epoch, &req, old.Token, now, 0)
 			return old.Token, nil
 		}
 	case waited && old.serves(req, c.now()):
-		c.memory.remember(epoch, &req, old.Token, c.now().Add(time.Second))
+		c.memory.remember(epoch, &req, old.Token, c.now(), time.Second)
 		return old.Token, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("waiting for another process that renews this token: %w", ctx.Err())
@@ -121,13 +123,24 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 	}
 
 	c.open(ctx, &place)
-	token, err := c.acquire(ctx, req, place)
+	flow, trying, cancel := c.flow(), ctx, context.CancelFunc(func() {})
+	if now := c.now(); old.serves(req, now) {
+		// This caller tries; those who ask meanwhile get the old token. Nobody
+		// is sent to a sign-in page while it lives.
+		c.memory.remember(epoch, &req, old.Token, now, renewalRest)
+		trying, cancel = context.WithTimeout(ctx, renewalTime)
+		if asksPerson(flow) {
+			flow = nil
+		}
+	}
+	token, err := c.acquire(trying, req, place, flow)
+	cancel()
 	now := c.now()
 	switch {
 	case err == nil:
 	case old.serves(req, now):
 		c.warn(fmt.Errorf("renewing the token early: %w", err))
-		c.memory.remember(epoch, &req, old.Token, now.Add(renewalRest))
+		c.memory.remember(epoch, &req, old.Token, now, renewalRest)
 		return old.Token, nil
 	default:
 		return nil, err
@@ -136,20 +149,20 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		return nil, fmt.Errorf("the token that was issued lives for %s; %s more life than that cannot be had",
 			token.Expires.Sub(now).Round(time.Second), req.MinValid)
 	}
-	c.memory.remember(epoch, &req, token, time.Time{})
+	c.memory.remember(epoch, &req, token, now, 0)
 	return token, nil
 }
 
-// livingWait is how long a caller who already has a token waits for the lock.
-const livingWait = 100 * time.Millisecond
-
-// renewalRest is how long a failed early renewal is not tried again.
-const renewalRest = 30 * time.Second
+// What early renewal may cost a caller whose old token would do.
+const (
+	livingWait  = 100 * time.Millisecond // for the lock
+	renewalTime = 10 * time.Second       // for the renewal itself
+	renewalRest = 30 * time.Second       // one that failed is not tried again for so long
+)
 
 // acquire gets a new token for req and stores it: with the account's refresh
-// token if there is one, else with the Flow.
-func (c *Client) acquire(ctx context.Context, req Request, place place) (*Token, error) {
-	flow := c.flow()
+// token if there is one, else with flow.
+func (c *Client) acquire(ctx context.Context, req Request, place place, flow Flow) (*Token, error) {
 	var refused error
 	if !place.account.Refresh.IsZero() {
 		token, err := RefreshToken{place.account.Refresh}.Acquire(ctx, c, req)
@@ -175,10 +188,25 @@ func (c *Client) acquire(ctx context.Context, req Request, place place) (*Token,
 		}
 		return nil, err
 	}
-	if token.Account.ID != "" && place.account.Account.ID != "" && token.Account.ID != place.account.Account.ID && req.Account != "" {
-		return nil, fmt.Errorf("%s signed in, but %s was asked for", token.Account.Username, clean(req.Account))
+	if err := askedFor(req, place.account.Account, token.Account); err != nil {
+		return nil, err
 	}
-	return c.keep(ctx, req, place.of(c, req, token.Account), token), nil
+	next := place.of(c, req, token.Account)
+	if next.accountKey != place.accountKey {
+		c.open(ctx, &next) // it may be signed in already, and more tokens be its own
+		next.account.Account = token.Account
+	}
+	return c.keep(ctx, req, next, token), nil
+}
+
+// askedFor refuses a sign-in of anyone but the account that req names, which
+// is known if it signed in before. A token of no user is no sign-in.
+func askedFor(req Request, known, signedIn Account) error {
+	if req.Account == "" || signedIn.ID == "" || signedIn.is(orElse(known.ID, req.Account)) {
+		return nil
+	}
+	return fmt.Errorf("%s signed in, but %s was asked for; sign in as that user, or ask for no account in particular",
+		orElse(signedIn.Username, signedIn.ID), clean(req.Account))
 }
 
 // SignIn runs the client's Flow now, whatever is stored, and keeps the account
@@ -195,6 +223,9 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 	}
 	if token.Account.ID == "" {
 		return nil, errors.New("the answer names no account (no id_token and no client_info), so there is nothing to keep; use the token directly instead")
+	}
+	if err := askedFor(req, Account{}, token.Account); err != nil {
+		return nil, err
 	}
 	place := c.placeOf(req, token.Account)
 	unlock, err := c.store().Lock(ctx, place.lockKey)
@@ -271,6 +302,15 @@ func nobody(req Request, place place) error {
 		return fmt.Errorf("%s is not signed in: %w", clean(req.Account), ErrInteraction)
 	}
 	return fmt.Errorf("nobody is signed in: %w", ErrInteraction)
+}
+
+// asksPerson reports whether a flow of fob's own waits for somebody.
+func asksPerson(f Flow) bool {
+	switch f.(type) {
+	case AuthorizationCode, *AuthorizationCode, DeviceCode, *DeviceCode:
+		return true
+	}
+	return false
 }
 
 func (c *Client) flow() Flow {

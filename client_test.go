@@ -629,6 +629,36 @@ func TestAnIDTokenIsVerifiedInFull(t *testing.T) {
 	}
 }
 
+func TestUnknownKeysHaveTheKeySetFetchedOnce(t *testing.T) {
+	e := entratest.New(t)
+	c := user(e)
+	id := signIn(t, e, user(e), entratest.AdaUPN).ID.Reveal()
+	_, rest, _ := strings.Cut(id, ".")
+	e.ClearRequests()
+	var wg sync.WaitGroup
+	for i := range 32 {
+		guess := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"RS256","kid":"guess %d"}`, i)) + "." + rest
+		wg.Go(func() {
+			if _, err := c.VerifyIDToken(t.Context(), fob.NewSecret(guess), ""); err == nil || !strings.Contains(err.Error(), "does not publish") {
+				t.Error(err)
+			}
+			if _, err := c.VerifyIDToken(t.Context(), fob.NewSecret(id), ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	fetched := 0
+	for _, r := range e.Requests() {
+		if strings.HasSuffix(r.Path, "/keys") {
+			fetched++
+		}
+	}
+	if fetched != 1 {
+		t.Errorf("the keys were fetched %d times", fetched)
+	}
+}
+
 func mustDecode(t *testing.T, part string) string {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(part)

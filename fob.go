@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -103,6 +104,11 @@ type Account struct {
 	Name string `json:"name,omitempty"`
 	// Tenant is the id of the tenant that the account signed in to.
 	Tenant string `json:"tenant,omitempty"`
+}
+
+// is reports whether name is the account's id or user name.
+func (a Account) is(name string) bool {
+	return strings.EqualFold(a.ID, name) || strings.EqualFold(a.Username, name)
 }
 
 // Secret holds a value that must not be shown. However it is formatted, logged

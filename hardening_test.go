@@ -200,10 +200,122 @@ func TestATokenFromAClockThatWasAheadIsNotHandedOut(t *testing.T) {
 	first, second := daemon(e), daemon(e)
 	first.Store, second.Store, first.Now, second.Now = store, store, clock.Now, clock.Now
 	clock.Advance(24 * time.Hour)
-	mustToken(t, first, fob.Request{Scopes: graphDefault})
+	ahead := mustToken(t, first, fob.Request{Scopes: graphDefault})
 	clock.Advance(-22 * time.Hour)
-	if token := mustToken(t, second, fob.Request{Scopes: graphDefault}); token.Origin == fob.OriginCache {
-		t.Errorf("a token from 22 hours ahead is handed out for another %v", token.Expires.Sub(clock.Now()))
+	for name, c := range map[string]*fob.Client{"the process that got it": first, "another process": second} {
+		if token := mustToken(t, c, fob.Request{Scopes: graphDefault}); token.Access.Equal(ahead.Access) {
+			t.Errorf("%s hands out a token from 22 hours ahead for another %v", name, token.Expires.Sub(clock.Now()))
+		}
+	}
+}
+
+func TestWhileOneCallerRenewsOthersGetTheOldToken(t *testing.T) {
+	var clock clock
+	inside, release := make(chan struct{}), make(chan struct{})
+	c := daemon(entratest.New(t))
+	c.Now = clock.Now
+	c.Flow = flowFunc(func(ctx context.Context, c *fob.Client, req fob.Request) (*fob.Token, error) {
+		if clock.offset.Load() > 0 {
+			close(inside)
+			<-release
+			if until, ok := ctx.Deadline(); !ok || time.Until(until) > 10*time.Second {
+				t.Errorf("the renewal of a living token may take until %v", until)
+			}
+		}
+		return fob.ClientCredentials{}.Acquire(ctx, c, req)
+	})
+	old := mustToken(t, c, fob.Request{Scopes: graphDefault})
+	clock.Advance(57 * time.Minute)
+	var renewed *fob.Token
+	var wg sync.WaitGroup
+	wg.Go(func() { renewed, _ = c.Token(t.Context(), fob.Request{Scopes: graphDefault}) })
+	<-inside
+	if got := mustToken(t, c, fob.Request{Scopes: graphDefault}); !got.Access.Equal(old.Access) {
+		t.Error("a caller waited for the renewal")
+	}
+	close(release)
+	wg.Wait()
+	if got := mustToken(t, c, fob.Request{Scopes: graphDefault}); renewed == nil || !got.Access.Equal(renewed.Access) || got.Access.Equal(old.Access) {
+		t.Error("the renewed token is not the one handed out after the renewal")
+	}
+}
+
+func TestNobodyIsAskedToSignInWhileTheTokenLives(t *testing.T) {
+	e := entratest.New(t)
+	var clock clock
+	asked := 0
+	c := user(e)
+	c.Now = clock.Now
+	c.Flow = fob.AuthorizationCode{Open: func(ctx context.Context, page string) error { asked++; return e.Browse(ctx, page, entratest.AdaUPN) }}
+	old := mustToken(t, c, fob.Request{Scopes: graphDefault})
+	if err := e.Revoke(entratest.AdaUPN); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(time.Until(old.RefreshOn) + time.Second)
+	if got := mustToken(t, c, fob.Request{Scopes: graphDefault}); !got.Access.Equal(old.Access) || asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	rest := old.Expires.Sub(clock.Now())
+	clock.Advance(rest)
+	e.Advance(rest)
+	if got := mustToken(t, c, fob.Request{Scopes: graphDefault}); got.Access.Equal(old.Access) || asked != 2 {
+		t.Errorf("at its end: asked %d times", asked)
+	}
+}
+
+func TestWhoeverWasNotAskedForIsNotSignedIn(t *testing.T) {
+	e := entratest.New(t)
+	for _, asked := range []string{entratest.BenUPN, entratest.BenID + "." + entratest.TenantID} {
+		c := user(e)
+		c.Flow = fob.AuthorizationCode{Open: func(ctx context.Context, page string) error { return e.Browse(ctx, page, entratest.AdaUPN) }}
+		for name, get := range map[string]func(context.Context, fob.Request) (*fob.Token, error){"Token": c.Token, "SignIn": c.SignIn} {
+			token, err := get(t.Context(), fob.Request{Scopes: graphDefault, Account: asked})
+			if err == nil || !strings.Contains(err.Error(), entratest.AdaUPN+" signed in, but "+asked+" was asked for") {
+				t.Errorf("%s of %s: %v, %v", name, asked, token, err)
+			}
+			if accounts, err := c.Accounts(t.Context()); err != nil || len(accounts) != 0 {
+				t.Errorf("%s of %s kept %v, %v", name, asked, accounts, err)
+			}
+		}
+	}
+}
+
+// watched is a store that remembers what is in it.
+type watched struct {
+	fob.Store
+	keys map[string]bool
+}
+
+func (w watched) Put(ctx context.Context, key string, record []byte) error {
+	w.keys[key] = true
+	return w.Store.Put(ctx, key, record)
+}
+
+func (w watched) Delete(ctx context.Context, key string) error {
+	delete(w.keys, key)
+	return w.Store.Delete(ctx, key)
+}
+
+func TestAnAccountThatSignsInAnewKeepsTheListOfItsTokens(t *testing.T) {
+	e := entratest.New(t)
+	c := user(e)
+	store := watched{fob.MemoryStore(), map[string]bool{}}
+	c.Store = store
+	signIn(t, e, c, entratest.AdaUPN)
+	for key := range store.keys {
+		if strings.HasPrefix(key, "index-") { // lost: nobody seems to be signed in
+			store.Delete(t.Context(), key)
+		}
+	}
+	c.Flow = fob.AuthorizationCode{Open: func(ctx context.Context, page string) error { return e.Browse(ctx, page, entratest.AdaUPN) }}
+	mustToken(t, c, fob.Request{Scopes: []string{"https://graph.microsoft.com/User.Read"}})
+	if _, err := c.SignOut(t.Context(), entratest.AdaUPN); err != nil {
+		t.Fatal(err)
+	}
+	for key := range store.keys {
+		if !strings.HasPrefix(key, "index-") {
+			t.Errorf("%s stays after the sign-out", key)
+		}
 	}
 }
 

@@ -155,6 +155,8 @@ type signingKey struct {
 
 // keyring is the keys of one authority as last fetched.
 type keyring struct {
+	fetches flights[struct{}] // one at a time
+
 	mu      sync.Mutex // guards the fields below; not held while fetching
 	keys    map[string]signingKey
 	fetched time.Time
@@ -170,28 +172,39 @@ func (c *Client) signingKey(ctx context.Context, authority Authority, id string)
 	ring, _ := c.keyrings.LoadOrStore(endpoint, new(keyring))
 	k := ring.(*keyring)
 	now := c.now()
-	k.mu.Lock()
-	key, known := k.keys[id]
-	fresh := now.Sub(k.fetched) < keyLife
-	fetchable := now.Sub(k.fetched) >= keyFetchRest
-	k.mu.Unlock()
-	switch {
-	case known && fresh:
-		return key, nil
-	case fetchable:
-		keys, err := c.fetchKeys(ctx, authority)
+	key, known, old := k.look(id, now)
+	if old {
+		_, err := k.fetches.share(ctx, "", func() (struct{}, error) {
+			if _, _, old := k.look(id, now); !old {
+				return struct{}{}, nil // somebody was faster
+			}
+			keys, err := c.fetchKeys(ctx, authority)
+			if err == nil {
+				k.mu.Lock()
+				k.keys, k.fetched = keys, now
+				k.mu.Unlock()
+			}
+			return struct{}{}, err
+		})
 		if err != nil {
 			return signingKey{}, fmt.Errorf("fetching the authority's signing keys: %w", err)
 		}
-		k.mu.Lock()
-		k.keys, k.fetched = keys, now
-		k.mu.Unlock()
-		key, known = keys[id]
+		key, known, _ = k.look(id, now)
 	}
 	if !known {
 		return signingKey{}, fmt.Errorf("the ID token was signed with key %q, which %s does not publish", clean(id), hostOf(endpoint))
 	}
 	return key, nil
+}
+
+// look finds a key, and reports whether keys are to be fetched before its word
+// is taken.
+func (k *keyring) look(id string, now time.Time) (key signingKey, known, old bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, known = k.keys[id]
+	age := now.Sub(k.fetched)
+	return key, known, age >= keyLife || !known && age >= keyFetchRest
 }
 
 func (c *Client) fetchKeys(ctx context.Context, authority Authority) (map[string]signingKey, error) {

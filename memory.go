@@ -4,7 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,7 +98,7 @@ func (t *table) grown(now int64) *table {
 type entry struct {
 	tenant, account, scope string
 	more                   []string // the scopes behind the first
-	renew, expires         int64    // when to try a renewal; the end of the token's life (Unix nanoseconds)
+	since, renew, expires  int64    // when it was remembered; when to try a renewal; the end of the token's life (Unix nanoseconds)
 	token                  *Token
 }
 
@@ -128,7 +128,9 @@ func (m *memory) lookup(req *Request, now time.Time) *Token {
 	if e == nil || e.scope != scope || e.tenant != req.Tenant || e.account != req.Account || !slices.Equal(e.more, more) {
 		return nil
 	}
-	if at := now.UnixNano(); at >= e.renew || e.expires-at <= int64(req.minValid()) {
+	// Before since the clock was put back: how long the token lives is for the
+	// record in the store to say.
+	if at := now.UnixNano(); at >= e.renew || e.expires-at <= int64(req.minValid()) || at < e.since-int64(clockSkew) {
 		return nil
 	}
 	return e.token
@@ -142,9 +144,9 @@ func splitScopes(req *Request) (first string, more []string) {
 }
 
 // remember keeps t as the answer to req. The token is handed out by many
-// callers from now on, and comes from memory for all of them. Until restUntil
-// no renewal is tried, although it may be due.
-func (m *memory) remember(epoch int64, req *Request, t *Token, restUntil time.Time) {
+// callers from now on, and comes from memory for all of them. For the time of
+// rest no renewal is tried, although it may be due.
+func (m *memory) remember(epoch int64, req *Request, t *Token, now time.Time, rest time.Duration) {
 	kept := t
 	if t.Origin != OriginCache || !t.Refresh.IsZero() {
 		c := *t
@@ -154,10 +156,7 @@ func (m *memory) remember(epoch int64, req *Request, t *Token, restUntil time.Ti
 	scope, more := splitScopes(req)
 	e := &entry{
 		tenant: req.Tenant, account: req.Account, scope: scope, more: slices.Clone(more), token: kept,
-		renew: t.RefreshOn.UnixNano(), expires: t.Expires.UnixNano(),
-	}
-	if restUntil.After(t.RefreshOn) {
-		e.renew = restUntil.UnixNano()
+		since: now.UnixNano(), renew: max(t.RefreshOn.UnixNano(), now.Add(rest).UnixNano()), expires: t.Expires.UnixNano(),
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,7 +165,7 @@ func (m *memory) remember(epoch int64, req *Request, t *Token, restUntil time.Ti
 	}
 	known := m.table.Load()
 	if known == nil || 2*(known.taken+1) > len(known.slots) {
-		known = known.grown(time.Now().UnixNano())
+		known = known.grown(e.since)
 		m.table.Store(known)
 	}
 	known.put(hash(req), e)
@@ -180,43 +179,35 @@ func (m *memory) forget() {
 	m.mu.Unlock()
 }
 
-// flights lets callers that want the same token share one attempt.
-type flights struct {
+// flights lets callers that want the same answer share one attempt.
+type flights[T any] struct {
 	mu   sync.Mutex // guards the map
-	open map[string]*flight
+	open map[string]*flight[T]
 }
 
-type flight struct {
-	done  chan struct{}
-	token *Token
-	err   error
-	ended bool // the leader's own context was over
+type flight[T any] struct {
+	done   chan struct{}
+	answer T
+	err    error
+	ended  bool // the leader's own context was over
 }
 
 func flightKey(req *Request) string {
-	var b strings.Builder
-	for _, part := range append([]string{req.Tenant, req.Account, req.Claims, req.minValid().String()}, req.Scopes...) {
-		b.WriteString(part)
-		b.WriteByte(0)
-	}
-	if req.Fresh {
-		b.WriteByte(1)
-	}
-	return b.String()
+	return digest(append([]string{req.Tenant, req.Account, req.Claims, req.minValid().String(), strconv.FormatBool(req.Fresh)}, req.Scopes...)...)
 }
 
 // share runs obtain, or waits for the caller that is running it for the same
 // key. A caller whose leader gave up because its own time was over tries
 // itself.
-func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, error)) (*Token, error) {
+func (f *flights[T]) share(ctx context.Context, key string, obtain func() (T, error)) (T, error) {
 	for {
 		f.mu.Lock()
 		if f.open == nil {
-			f.open = map[string]*flight{}
+			f.open = map[string]*flight[T]{}
 		}
 		shared, following := f.open[key]
 		if !following {
-			shared = &flight{done: make(chan struct{})}
+			shared = &flight[T]{done: make(chan struct{})}
 			f.open[key] = shared
 		}
 		f.mu.Unlock()
@@ -224,12 +215,13 @@ func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, 
 			select {
 			case <-shared.done:
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				var none T
+				return none, ctx.Err()
 			}
 			if shared.ended && isContext(shared.err) && ctx.Err() == nil {
 				continue
 			}
-			return shared.token, shared.err
+			return shared.answer, shared.err
 		}
 		// Deferred, so that a Flow that panics does not leave its followers
 		// waiting.
@@ -241,9 +233,9 @@ func (f *flights) share(ctx context.Context, key string, obtain func() (*Token, 
 				f.mu.Unlock()
 				close(shared.done)
 			}()
-			shared.token, shared.err = obtain()
+			shared.answer, shared.err = obtain()
 			shared.ended = ctx.Err() != nil
 		}()
-		return shared.token, shared.err
+		return shared.answer, shared.err
 	}
 }

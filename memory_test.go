@@ -21,7 +21,7 @@ func TestMemoryIsReadWhileItGrows(t *testing.T) {
 		wg.Go(func() {
 			for i := w; i < n; i += 2 {
 				req, token := remembered(i, now.Add(time.Hour))
-				m.remember(0, &req, token, time.Time{})
+				m.remember(0, &req, token, now, 0)
 			}
 		})
 		wg.Go(func() {
@@ -45,7 +45,7 @@ func TestMemoryIsReadWhileItGrows(t *testing.T) {
 	if m.lookup(&req, now) != nil {
 		t.Error("something is remembered after everything was forgotten")
 	}
-	if m.remember(0, &req, token, time.Time{}); m.lookup(&req, now) != nil {
+	if m.remember(0, &req, token, now, 0); m.lookup(&req, now) != nil {
 		t.Error("what was found before everything was forgotten is remembered after it")
 	}
 }
@@ -55,7 +55,7 @@ func TestMemoryDropsWhatHasExpired(t *testing.T) {
 	now := time.Now()
 	for i := range 100_000 {
 		req, token := remembered(i, now.Add(-time.Minute))
-		m.remember(0, &req, token, time.Time{})
+		m.remember(0, &req, token, now, 0)
 	}
 	if n := len(m.table.Load().slots); n > 1024 {
 		t.Errorf("%d slots for tokens that have all expired", n)
@@ -67,7 +67,7 @@ func TestMemoryTellsRequestsApart(t *testing.T) {
 	now := time.Now()
 	base := Request{Tenant: "t", Account: "a", Scopes: []string{"x", "y"}}
 	_, token := remembered(1, now.Add(time.Hour))
-	m.remember(0, &base, token, time.Time{})
+	m.remember(0, &base, token, now, 0)
 	for name, req := range map[string]Request{
 		"tenant":       {Tenant: "u", Account: "a", Scopes: []string{"x", "y"}},
 		"account":      {Tenant: "t", Account: "b", Scopes: []string{"x", "y"}},

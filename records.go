@@ -115,7 +115,7 @@ func (p place) of(c *Client, req Request, account Account) place {
 	if p.accountKey == "" { // its token record is its own, whomever it speaks for
 		return p
 	}
-	if account.ID == "" || account.ID == p.account.Account.ID {
+	if account.ID == p.account.Account.ID {
 		p.account.Account = account
 		return p
 	}
@@ -177,7 +177,7 @@ func (c *Client) pick(ctx context.Context, name string) (Account, error) {
 	}
 	var found []Account
 	for _, a := range index.Accounts {
-		if name == "" || strings.EqualFold(a.ID, name) || strings.EqualFold(a.Username, name) {
+		if name == "" || a.is(name) {
 			found = append(found, a)
 		}
 	}
