@@ -63,7 +63,7 @@ type visible struct{ w io.Writer }
 
 // Write writes p, which holds whole characters.
 func (v visible) Write(p []byte) (int, error) {
-	if isPlain(p) {
+	if isHarmless(p, 0) { // JSON has no control characters but those between its values
 		return v.w.Write(p)
 	}
 	var b strings.Builder
@@ -78,12 +78,6 @@ func (v visible) Write(p []byte) (int, error) {
 	}
 	_, err := io.WriteString(v.w, b.String())
 	return len(p), err
-}
-
-// isPlain reports whether p is ASCII that a terminal shows as it is, but for
-// the control characters that JSON does not have.
-func isPlain(p []byte) bool {
-	return bytes.IndexFunc(p, func(r rune) bool { return r >= 0x7f }) < 0
 }
 
 // lineWriter prints every item on a line of its own.
@@ -172,69 +166,63 @@ func (a *arrayWriter) end(complete bool) error {
 
 // tableCell is one value of a table.
 type tableCell struct {
-	text   string
+	text   []byte
 	number bool // or true and false: no text of anybody's
-}
-
-// readCell reads a JSON value for a table. What has parts stays JSON.
-func readCell(v jsontext.Value) (tableCell, error) {
-	switch v.Kind() {
-	case '"':
-		var s string
-		err := json.Unmarshal(v, &s, jsontext.AllowInvalidUTF8(true))
-		return tableCell{text: oneLine(s)}, err
-	case 'n':
-		return tableCell{}, nil
-	case '{', '[':
-		v = v.Clone()
-		err := v.Compact(jsontext.AllowDuplicateNames(true))
-		if text := string(v); text != "[]" && text != "{}" {
-			return tableCell{text: oneLine(text)}, err
-		}
-		return tableCell{}, err
-	}
-	return tableCell{text: string(v), number: true}, nil
 }
 
 // grid turns items into rows.
 type grid struct {
 	columns []string
-	named   bool // the columns were asked for, and not found in items
-	index   map[string]int
+	named   bool            // the columns were asked for, and not found in items
 	seen    map[string]bool // the columns that were found
 	other   []string        // members that have no column
+
+	// What is used again for every item, of which there may be millions.
+	index   map[string]int // by name, in lower case
+	places  map[string]int // by name, as it stands in an item; -1: there is no column for it
+	cells   []tableCell
+	texts   []byte // of cells, if they are not as they stand in the item
+	reader  bytes.Buffer
+	decoder jsontext.Decoder
 }
 
 // maxColumns is what a spreadsheet takes.
 const maxColumns = 16_384
 
-// members yields the members of an object, or the value itself as "value".
-func members(v jsontext.Value, yield func(name string, value jsontext.Value) error) error {
+// members yields the members of an object, or the value itself as "value". The
+// name is as it stands there, in quotes.
+func (g *grid) members(v jsontext.Value, yield func(name, value jsontext.Value) error) error {
 	if v.Kind() != '{' {
-		return yield("value", v)
+		return yield(jsontext.Value(`"value"`), v)
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true))
+	g.reader = *bytes.NewBuffer(v)
+	d := &g.decoder
+	d.Reset(&g.reader, jsontext.AllowDuplicateNames(true))
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
+	for d.PeekKind() == '"' {
+		name, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		text := name.String()
 		value, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		if strings.Contains(text, "@odata.") {
-			continue // about the value, not of it
-		}
-		if err := yield(text, value); err != nil {
+		if err := yield(name, value); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := d.ReadToken()
+	return err
+}
+
+// memberName reads a name of members. ours says that it is no remark about
+// another member.
+func memberName(name jsontext.Value) (text string, ours bool, err error) {
+	unquoted, err := jsontext.AppendUnquote(nil, name)
+	return string(unquoted), !bytes.Contains(unquoted, []byte("@odata.")), err
 }
 
 // look finds columns in an item.
@@ -242,37 +230,87 @@ func (g *grid) look(v jsontext.Value) error {
 	if g.seen == nil {
 		g.seen = map[string]bool{}
 	}
-	return members(v, func(name string, _ jsontext.Value) error {
-		if !g.seen[name] && len(g.columns) < maxColumns {
-			g.seen[name] = true
-			g.columns = append(g.columns, name)
+	return g.members(v, func(name, _ jsontext.Value) error {
+		text, ours, err := memberName(name)
+		if ours && !g.seen[text] && len(g.columns) < maxColumns {
+			g.seen[text] = true
+			g.columns = append(g.columns, text)
 		}
-		return nil
+		return err
 	})
 }
 
-// row reads an item.
+// row reads an item. The row is good until the next one.
 func (g *grid) row(v jsontext.Value) ([]tableCell, error) {
 	if g.index == nil {
-		g.index = map[string]int{}
+		g.index, g.places, g.cells = map[string]int{}, map[string]int{}, make([]tableCell, len(g.columns))
 		for i, name := range g.columns {
 			g.index[strings.ToLower(name)] = i
 		}
 	}
-	row := make([]tableCell, len(g.columns))
-	err := members(v, func(name string, value jsontext.Value) error {
-		i, ok := g.index[strings.ToLower(name)]
+	clear(g.cells)
+	g.texts = g.texts[:0]
+	err := g.members(v, func(name, value jsontext.Value) error {
+		i, ok := g.places[string(name)]
 		if !ok {
-			if !g.named && len(g.other) < 100 && !slices.Contains(g.other, name) {
-				g.other = append(g.other, name)
+			var err error
+			if i, err = g.place(name); err != nil {
+				return err
 			}
+		}
+		if i < 0 {
 			return nil
 		}
 		var err error
-		row[i], err = readCell(value)
+		g.cells[i], err = g.cell(value)
 		return err
 	})
-	return row, err
+	return g.cells, err
+}
+
+// place finds the column of a member.
+func (g *grid) place(name jsontext.Value) (int, error) {
+	text, ours, err := memberName(name)
+	if err != nil {
+		return 0, err
+	}
+	i, ok := g.index[strings.ToLower(text)]
+	if !ok || !ours {
+		i = -1
+		if ours && !g.named && len(g.other) < 100 && !slices.Contains(g.other, text) {
+			g.other = append(g.other, text)
+		}
+	}
+	if len(g.places) < maxColumns {
+		g.places[string(name)] = i
+	}
+	return i, nil
+}
+
+// cell reads a JSON value. What has parts stays JSON.
+func (g *grid) cell(v jsontext.Value) (tableCell, error) {
+	start := len(g.texts)
+	switch v.Kind() {
+	case 'n':
+		return tableCell{}, nil
+	case '"':
+		text := v[1 : len(v)-1]
+		var err error
+		if bytes.IndexByte(text, '\\') >= 0 {
+			g.texts, err = jsontext.AppendUnquote(g.texts, v)
+			text = g.texts[start:]
+		}
+		return tableCell{text: harmless(text)}, err
+	case '{', '[':
+		g.texts = append(g.texts, v...)
+		whole := jsontext.Value(g.texts[start:])
+		err := whole.Compact(jsontext.AllowDuplicateNames(true))
+		if len(whole) == len("[]") {
+			return tableCell{}, err
+		}
+		return tableCell{text: harmless(whole)}, err
+	}
+	return tableCell{text: v, number: true}, nil
 }
 
 // sample is how many items are looked at before the columns are settled.
@@ -347,11 +385,15 @@ func (inv *invocation) tellOther(names []string) {
 }
 
 func csvHead(columns []string) []byte {
+	return appendCSV(nil, headOf(columns))
+}
+
+func headOf(columns []string) []tableCell {
 	row := make([]tableCell, len(columns))
 	for i, name := range columns {
-		row[i] = tableCell{text: oneLine(name)}
+		row[i].text = []byte(oneLine(name))
 	}
-	return appendCSV(nil, row)
+	return row
 }
 
 // appendCSV appends one line. A text that a spreadsheet would run as a formula
@@ -363,23 +405,46 @@ func appendCSV(dst []byte, row []tableCell) []byte {
 		}
 		text := c.text
 		if !c.number && startsFormula(text) {
-			text = "'" + text
+			text = slices.Concat([]byte("'"), text)
 		}
-		if !strings.ContainsAny(text, "\",\r\n;") && text == strings.TrimSpace(text) {
+		if !needsQuotes(text) {
 			dst = append(dst, text...)
 			continue
 		}
 		dst = append(dst, '"')
-		dst = append(dst, strings.ReplaceAll(text, `"`, `""`)...)
+		for _, b := range text {
+			if b == '"' {
+				dst = append(dst, '"')
+			}
+			dst = append(dst, b)
+		}
 		dst = append(dst, '"')
 	}
 	return append(dst, '\r', '\n')
 }
 
+// needsQuotes reports whether a reader could take a part of text for something
+// else than a part of it.
+func needsQuotes(text []byte) bool {
+	for _, b := range text {
+		switch b {
+		case '"', ',', '\r', '\n', ';':
+			return true
+		}
+	}
+	return len(text) != len(bytes.TrimSpace(text))
+}
+
 // startsFormula reports whether a spreadsheet may take a text for a formula:
 // some do for full-width signs, too, and after what they leave out.
-func startsFormula(text string) bool {
-	return strings.IndexAny(strings.TrimLeft(text, " \t\r\n"), "=+-@＝＋－＠") == 0 || text != "" && strings.IndexByte("\t\r\n", text[0]) >= 0
+func startsFormula(text []byte) bool {
+	switch first, _ := utf8.DecodeRune(text); first {
+	case '=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n':
+		return true
+	case ' ':
+		return startsFormula(bytes.TrimLeft(text, " \t\r\n"))
+	}
+	return false
 }
 
 // tableWriter prints columns for a person. The widths follow from the first
@@ -389,12 +454,12 @@ type tableWriter struct {
 	w       *bufio.Writer
 	term    terminal
 	grid    grid
-	rows    [][]tableCell
 	waiting []jsontext.Value
 	count   int   // items so far
 	shown   []int // columns, in their order
 	widths  []int
 	left    []string // columns that the terminal has no room for
+	buffer  []byte
 }
 
 func (t *tableWriter) item(v jsontext.Value) error {
@@ -421,23 +486,22 @@ func (t *tableWriter) item(v jsontext.Value) error {
 // begin settles the columns: those that say nothing are left out, as are, on a
 // terminal, those at the end that it has no room for.
 func (t *tableWriter) begin() error {
+	head := headOf(t.grid.columns)
+	used := make([]bool, len(head))
+	t.widths = make([]int, len(head))
 	for _, v := range t.waiting {
 		row, err := t.grid.row(v)
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, row)
-	}
-	t.waiting = nil
-	t.widths = make([]int, len(t.grid.columns))
-	for i, name := range t.grid.columns {
-		used := t.grid.named
-		for _, row := range t.rows {
-			used = used || row[i].text != ""
+		for i := range row {
+			used[i] = used[i] || len(row[i].text) > 0
 			t.widths[i] = max(t.widths[i], cellWidth(row[i].text))
 		}
-		if used {
-			t.widths[i] = max(t.widths[i], cellWidth(oneLine(name)))
+	}
+	for i, name := range head {
+		if t.grid.named || used[i] {
+			t.widths[i] = max(t.widths[i], cellWidth(name.text))
 			t.shown = append(t.shown, i)
 		}
 	}
@@ -448,19 +512,19 @@ func (t *tableWriter) begin() error {
 	if t.term.is {
 		t.left = t.fit()
 	}
-	head := make([]tableCell, len(t.grid.columns))
-	for i, name := range t.grid.columns {
-		head[i] = tableCell{text: oneLine(name)}
-	}
 	if err := t.line(head, styleLabel); err != nil {
 		return err
 	}
-	for _, row := range t.rows {
-		if err := t.line(row, ""); err != nil {
+	for _, v := range t.waiting {
+		row, err := t.grid.row(v)
+		if err == nil {
+			err = t.line(row, "")
+		}
+		if err != nil {
 			return err
 		}
 	}
-	t.rows = nil
+	t.waiting = nil
 	return nil
 }
 
@@ -508,32 +572,34 @@ func boolInt(b bool) int {
 }
 
 func (t *tableWriter) line(row []tableCell, style string) error {
-	var b strings.Builder
-	for n, i := range t.shown {
+	b := t.buffer[:0]
+	for _, i := range t.shown {
 		text := row[i].text
 		if t.term.is {
-			text = clip(text, t.widths[i])
+			text = []byte(clip(string(text), t.widths[i]))
 		}
 		pad := max(0, t.widths[i]-cellWidth(text))
-		switch {
-		case row[i].number:
-			b.WriteString(strings.Repeat(" ", pad) + text)
-		case n == len(t.shown)-1:
-			b.WriteString(text)
-			continue
-		default:
-			b.WriteString(text + strings.Repeat(" ", pad))
+		if row[i].number {
+			b = append(appendSpaces(b, pad), text...)
+		} else {
+			b = appendSpaces(append(b, text...), pad)
 		}
-		if n < len(t.shown)-1 {
-			b.WriteString("  ")
-		}
+		b = append(b, "  "...)
 	}
-	text := strings.TrimRight(b.String(), " ")
+	t.buffer = b
+	b = bytes.TrimRight(b, " ")
 	if style != "" {
-		text = t.term.paint(style, text)
+		b = []byte(t.term.paint(style, string(b)))
 	}
-	_, err := t.w.WriteString(text + "\n")
+	_, err := t.w.Write(append(b, '\n'))
 	return writing(err)
+}
+
+func appendSpaces(b []byte, n int) []byte {
+	for range n {
+		b = append(b, ' ')
+	}
+	return b
 }
 
 func (t *tableWriter) end(bool) error {
@@ -572,10 +638,17 @@ func clip(s string, width int) string {
 }
 
 // cellWidth is how many columns of a terminal s takes.
-func cellWidth(s string) int {
+func cellWidth[T string | []byte](s T) int {
 	width := 0
-	for _, r := range s {
+	for i := 0; i < len(s); {
+		if s[i] < utf8.RuneSelf {
+			width++
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		width += runeWidth(r)
+		i += size
 	}
 	return width
 }

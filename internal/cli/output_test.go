@@ -150,7 +150,7 @@ func TestAFilterKeepsLongNumbersAndHasNoEnvironment(t *testing.T) {
 
 func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
 	for _, text := range []string{"=1", "+1", "-1", "@SUM", "plain", "＝1", "＋1", "－1", "＠SUM", "\t=1", "\r=1", "\n@x", "\tplain", "\rplain", " =1", "a,b", `a"b`, " padded ", "", "x;y", "ü=", "'=1"} {
-		line := appendCSV(nil, []tableCell{{text: text}, {text: "-7", number: true}})
+		line := appendCSV(nil, []tableCell{{text: []byte(text)}, {text: []byte("-7"), number: true}})
 		row, err := csv.NewReader(bytes.NewReader(line)).Read()
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
@@ -226,5 +226,47 @@ func TestWhatATerminalWouldActOnIsInNoForm(t *testing.T) {
 		if strings.ContainsAny(got.stdout, "\x1b\u202e\u009b") || strings.Count(got.stdout, "\n") > 2 {
 			t.Errorf("%s: %q", form, got.stdout)
 		}
+	}
+}
+
+// aUser has the members that Graph gives users by default.
+const aUser = `{"businessPhones":["+41 44 555 01 02"],"displayName":"Mira \"Mi\" Keller","givenName":"Mira","jobTitle":"Platform Engineer, =1","mail":"mira.keller@fabrikam.example","mobilePhone":null,"officeLocation":"Zürich, 3/21","preferredLanguage":"de-CH","surname":"Keller","userPrincipalName":"mira.keller@fabrikam.example","id":"3f0c4a52-7a41-4c35-9d2e-5d2f0f6a1b10"}`
+
+func sinkTo(w io.Writer, form string) sink {
+	inv := &invocation{Env: Env{Stdout: w, Stderr: io.Discard}}
+	inv.flags.output = form
+	return inv.sink(w, nil, false)
+}
+
+func TestAnItemOfALongListCostsNoMemory(t *testing.T) {
+	for _, form := range []string{"ndjson", "json", "csv", "table"} {
+		out, item := sinkTo(io.Discard, form), jsontext.Value(aUser)
+		print := func() {
+			if err := out.item(item); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range sample { // which are kept, to find the columns
+			print()
+		}
+		if n := testing.AllocsPerRun(1000, print); n > 0 {
+			t.Errorf("%s: %v allocations an item", form, n)
+		}
+	}
+}
+
+// BenchmarkForms prints users in each form.
+func BenchmarkForms(b *testing.B) {
+	for _, form := range []string{"ndjson", "json", "csv", "table"} {
+		b.Run(form, func(b *testing.B) {
+			out, item := sinkTo(io.Discard, form), jsontext.Value(aUser)
+			b.SetBytes(int64(len(item)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := out.item(item); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

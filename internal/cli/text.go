@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -17,6 +18,32 @@ func oneLine(s string) string {
 		b.WriteRune(r)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// harmless is oneLine for a text that is harmless nearly always, and then not
+// copied.
+func harmless(text []byte) []byte {
+	if !isHarmless(text, ' ') {
+		return []byte(oneLine(string(text)))
+	}
+	return bytes.TrimSpace(text)
+}
+
+// isHarmless reports whether a terminal shows text as it is. Control characters
+// of ASCII from least on do no harm.
+func isHarmless(text []byte, least byte) bool {
+	for i := 0; i < len(text); {
+		if c := text[i]; least <= c && c < 0x7f {
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		if unprintable(r) {
+			return false
+		}
+		i += size
+	}
+	return true
 }
 
 // unprintable reports whether a terminal would act on r instead of showing it.
