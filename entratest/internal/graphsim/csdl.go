@@ -15,7 +15,7 @@ func entityTypes(version string) []*entityType {
 		signIns = betaSignInType
 	}
 	return []*entityType{userType, groupType, applicationType, principalType, organizationType, domainType, roleType, roleTemplateType, deviceType,
-		assignmentType, consentType, federatedType, skuType, licenseType, messageType, folderType, attachmentType, itemType, signIns, auditType,
+		assignmentType, consentType, federatedType, skuType, licenseType, messageType, folderType, attachmentType, itemAttachmentType, referenceAttachmentType, itemType, signIns, auditType,
 		driveType, siteType, {name: "profilePhoto"}, {name: "auditLogRoot"}}
 }
 
@@ -35,7 +35,11 @@ func (c *call) csdl() {
 	d.line(0, `<?xml version="1.0" encoding="utf-8"?>`)
 	d.line(0, `<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>`)
 	d.line(0, `<Schema Namespace="microsoft.graph" Alias="graph" xmlns="http://docs.oasis-open.org/odata/ns/edm">`)
-	for _, name := range slices.Sorted(maps.Keys(d.types)) {
+	named := maps.Clone(entities) // some have no properties of their own
+	for name := range d.types {
+		named[name] = entities[name]
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
 		t := d.types[name]
 		switch entity, is := entities[name]; {
 		case ofBeta(name):

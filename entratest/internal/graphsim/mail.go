@@ -251,6 +251,14 @@ var messageReadOnly = []string{"id", "createdDateTime", "lastModifiedDateTime", 
 	"bodyPreview", "parentFolderId", "conversationId", "conversationIndex", "webLink", "isDraft", "uniqueBody"}
 
 func (c *call) createMessage() {
+	if c.isMIME() {
+		if u, in, ok := c.mailbox(); ok && c.noOptions() {
+			if draft, ok := c.readMIME(u); ok {
+				c.keep(u, in.key, draft)
+			}
+		}
+		return
+	}
 	body, ok := c.readObject(true)
 	if !ok || !c.noOptions() {
 		return

@@ -232,7 +232,7 @@ func TestAttachmentsAreKeptWithTheirMessage(t *testing.T) {
 		code   string
 	}{
 		"of no type":           {`{"name":"x","contentBytes":""}`, 400, "UnableToDeserializePostBody"},
-		"of another type":      {`{"@odata.type":"#microsoft.graph.itemAttachment","name":"x"}`, 501, "NotImplemented"},
+		"of another type":      {`{"@odata.type":"#microsoft.graph.attachment","name":"x"}`, 400, "UnableToDeserializePostBody"},
 		"without a name":       {strings.Replace(file, `"name":"notes.txt",`, "", 1), 400, "ErrorInvalidRequest"},
 		"without content":      {strings.Replace(file, `,"contentBytes":"aGVsbG8="`, "", 1), 400, "RequestBodyRead"},
 		"that is not base64":   {strings.Replace(file, `aGVsbG8=`, "hello", 1), 400, "RequestBodyRead"},
@@ -245,8 +245,172 @@ func TestAttachmentsAreKeptWithTheirMessage(t *testing.T) {
 	f.write("POST", at+"createUploadSession", ada, `{}`).want(t, "an upload session", 501, "NotImplemented")
 }
 
-func TestMIMEOfSeveralPartsIsRefused(t *testing.T) {
+// asMIME sends a message in MIME, as Graph wants it.
+func (f *face) asMIME(path, token, raw string) answer {
+	f.t.Helper()
+	return f.send("POST", path, token, strings.NewReader(base64.StdEncoding.EncodeToString([]byte(strings.ReplaceAll(raw, "\n", "\r\n")))), "Content-Type", "text/plain")
+}
+
+const rawMessage = `From: Ada Quill <ada@fob.example>
+To: =?utf-8?q?Ben_=C3=96strow?= <ben@fob.example>,
+ cleo@fob.example
+Subject: =?utf-8?B?R3LDvGV6aQ==?= all
+Message-ID: <one@fob.example>
+Importance: High
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=outer
+
+--outer
+Content-Type: multipart/related; boundary=inner
+
+--inner
+Content-Type: multipart/alternative; boundary=choice
+
+--choice
+Content-Type: text/plain; charset=utf-8
+
+plain
+--choice
+Content-Type: text/html; charset=iso-8859-1
+Content-Transfer-Encoding: quoted-printable
+
+<p>Gr=FCezi <img src=3D"cid:dot">=
+</p>
+--choice--
+--inner
+Content-Type: image/png; name=dot.png
+Content-ID: <dot>
+Content-Transfer-Encoding: base64
+
+iVBORw0K
+Ggo=
+--inner--
+--outer
+Content-Type: text/csv
+Content-Disposition: attachment; filename="=?utf-8?q?Z=C3=A4hler.csv?="
+
+a,b
+--outer
+Content-Type: message/rfc822
+
+From: cleo@fob.example
+To: ada@fob.example
+Subject: Inner
+
+inside
+--outer--
+`
+
+func TestAMessageInMIMEIsTakenApart(t *testing.T) {
 	f := start(t)
-	raw := "To: ben@fob.example\r\nSubject: S\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n"
-	f.send("POST", "/v1.0/me/sendMail", user(mailScopes), strings.NewReader(base64.StdEncoding.EncodeToString([]byte(raw))), "Content-Type", "text/plain").want(t, "send", 501, "NotImplemented")
+	ada := user(mailScopes)
+	f.asMIME("/v1.0/me/sendMail", ada, rawMessage).want(t, "send", 202, "")
+	box := f.get("/v1.0/users/ben@fob.example/mailFolders/inbox/messages?$expand=attachments", app("Mail.Read")).want(t, "inbox", 200, "")
+	got := list(box.body["value"])[0].(map[string]any)
+	if got["subject"] != "Grüezi all" || got["importance"] != "high" || got["internetMessageId"] != "<one@fob.example>" || got["hasAttachments"] != true || got["isDraft"] != false {
+		t.Errorf("arrived: %v", got)
+	}
+	if to := list(got["toRecipients"]); len(to) != 2 || nameOf(to[0]) != "Ben Östrow" || addressOf(to[1]) != "cleo@fob.example" {
+		t.Errorf("to %v", to)
+	}
+	if body := got["body"]; inside(body, "contentType") != "html" || inside(body, "content") != `<p>Grüezi <img src="cid:dot"></p>` {
+		t.Errorf("body: %v", body)
+	}
+	var shown []string
+	for _, v := range list(got["attachments"]) {
+		a := v.(map[string]any)
+		shown = append(shown, fmt.Sprint(a["@odata.type"], a["name"], a["contentType"], a["isInline"], a["contentBytes"]))
+	}
+	if want := "[#microsoft.graph.fileAttachmentdot.pngimage/pngtrueiVBORw0KGgo= #microsoft.graph.fileAttachmentZähler.csvtext/csvfalseYSxi #microsoft.graph.itemAttachmentInner<nil> false <nil>]"; fmt.Sprint(shown) != want {
+		t.Errorf("attached %v\n   want %s", shown, want)
+	}
+
+	// What comes out again says the same.
+	raw := f.get("/v1.0/users/ben@fob.example/messages/"+got["id"].(string)+"/$value", app("Mail.Read")).want(t, "MIME", 200, "")
+	f.asMIME("/v1.0/me/messages", user(mailScopes, "oid", directory.BenID), strings.ReplaceAll(raw.text, "\r\n", "\n")).want(t, "draft", 201, "")
+	again := list(f.get("/v1.0/users/ben@fob.example/mailFolders/drafts/messages?$expand=attachments", app("Mail.Read")).body["value"])[0].(map[string]any)
+	for _, name := range []string{"subject", "importance", "internetMessageId", "body", "toRecipients", "from"} {
+		if fmt.Sprint(again[name]) != fmt.Sprint(got[name]) {
+			t.Errorf("%s was %v, and is %v", name, got[name], again[name])
+		}
+	}
+	if again["isDraft"] != true || len(list(again["attachments"])) != 3 {
+		t.Errorf("the draft: %v", again)
+	}
+	if parsed, err := mail.ReadMessage(strings.NewReader(raw.text)); err != nil {
+		t.Error(err)
+	} else if _, err := parsed.Header.Date(); err != nil {
+		t.Errorf("the date is none: %v", err)
+	}
+}
+
+func TestAnAnswerInMIMEIsSentAsItIs(t *testing.T) {
+	f := start(t)
+	ben := user(mailScopes, "oid", directory.BenID)
+	at := "/v1.0/me/messages/" + f.sent("Plan", "x", "")
+	raw := "From: ben@fob.example\nTo: cleo@fob.example\nSubject: Other\n\nMine"
+	f.asMIME(at+"/reply", ben, raw).want(t, "reply", 202, "")
+	if draft := f.asMIME(at+"/createForward", ben, raw).want(t, "draft a forward", 201, ""); draft.str("subject") != "Other" || inside(draft.body["body"], "content") != "Mine" {
+		t.Errorf("draft: %s", draft.text)
+	}
+	if got := subjectsIn(f, "cleo", "inbox"); got != "[Other Plan]" {
+		t.Errorf("cleo has %s", got)
+	}
+}
+
+func TestBadMIMEIsRefused(t *testing.T) {
+	f := start(t)
+	ada := user(mailScopes)
+	f.send("POST", "/v1.0/me/sendMail", ada, strings.NewReader("To: ben@fob.example"), "Content-Type", "text/plain").want(t, "not base64", 400, "ErrorMimeContentInvalidBase64String")
+	f.send("POST", "/v1.0/me/sendMail", ada, strings.NewReader(""), "Content-Type", "text/plain").want(t, "nothing", 400, "ErrorMimeContentInvalidBase64String")
+	f.asMIME("/v1.0/me/sendMail", ada, "no header").want(t, "no header", 400, "ErrorMimeContentInvalid")
+	f.asMIME("/v1.0/me/sendMail", ada, "To: ben@\n\nx").want(t, "a bad address", 400, "ErrorMimeContentInvalid")
+	f.asMIME("/v1.0/me/sendMail", ada, "To: ben@fob.example\nContent-Type: multipart/mixed\n\nx").want(t, "no boundary", 400, "ErrorMimeContentInvalid")
+	f.asMIME("/v1.0/me/sendMail", ada, "To: ben@fob.example\nContent-Type: text/plain; charset=koi8-r\n\nx").want(t, "another character set", 501, "NotImplemented")
+	f.asMIME("/v1.0/me/sendMail", ada, "Subject: x\n\nx").want(t, "nobody", 400, "ErrorInvalidRecipients")
+	f.asMIME("/v1.0/me/sendMail", ada, "From: cleo@fob.example\nTo: ben@fob.example\n\nx").want(t, "as somebody else", 403, "ErrorSendAsDenied")
+	f.asMIME("/v1.0/me/messages", user("Mail.Read"), "Subject: x\n\nx").want(t, "without permission", 403, "ErrorAccessDenied")
+	f.asMIME("/v1.0/me/sendMail", ada, strings.Repeat("Content-Type: message/rfc822\n\n", maxMIMEDepth+2)+"Subject: x\n\nx").want(t, "too deep", 400, "ErrorMimeContentInvalid")
+}
+
+func TestMessagesAreAttachedToMessages(t *testing.T) {
+	f := start(t)
+	ada := user(mailScopes)
+	at := "/v1.0/me/messages/" + f.write("POST", "/v1.0/me/messages", ada, `{"subject":"A"}`).str("id") + "/attachments"
+	made := f.write("POST", at, ada, `{"@odata.type":"#microsoft.graph.itemAttachment","name":"The plan","item":{"@odata.type":"microsoft.graph.message","subject":"Plan","body":{"contentType":"html","content":"<b>x</b>"},`+to("ben@fob.example")+`}}`).want(t, "attach", 201, "")
+	if made.str("@odata.type") != "#microsoft.graph.itemAttachment" || made.str("name") != "The plan" || made.body["contentType"] != nil || made.body["size"].(float64) < 100 || strings.Contains(made.text, "contentBytes") || strings.Contains(made.text, "Plan\"") {
+		t.Errorf("attached: %s", made.text)
+	}
+	a := f.get(at+"/"+made.str("id")+"?$expand=microsoft.graph.itemattachment/item", ada).want(t, "expand", 200, "")
+	if item := a.body["item"]; inside(item, "@odata.type") != "#microsoft.graph.message" || inside(item, "subject") != "Plan" || inside(item, "id") != "" {
+		t.Errorf("item: %s", a.text)
+	}
+	if a := f.get(at+"/"+made.str("id")+"?$expand=microsoft.graph.itemattachment/item($select=subject)", ada); !strings.Contains(a.text, `"item":{"@odata.type":"#microsoft.graph.message","subject":"Plan"}`) {
+		t.Errorf("item: %s", a.text)
+	}
+	f.get(at+"/"+made.str("id")+"?$expand=item", ada).want(t, "expand what not all have", 400, "BadRequest")
+	if a := f.get(at+"/"+made.str("id")+"/$value", ada).want(t, "value", 200, ""); !strings.Contains(a.text, "Subject: Plan\r\n") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+		t.Errorf("value: %s", a.text)
+	}
+	f.write("POST", at, ada, `{"@odata.type":"#microsoft.graph.itemAttachment","name":"x"}`).want(t, "without an item", 400, "ErrorInvalidProperty")
+	f.write("POST", at, ada, `{"@odata.type":"#microsoft.graph.itemAttachment","name":"x","item":{"@odata.type":"microsoft.graph.event"}}`).want(t, "an event", 501, "NotImplemented")
+	f.write("POST", at, ada, `{"@odata.type":"#microsoft.graph.itemAttachment","name":"x","item":{"@odata.type":"microsoft.graph.message","subjekt":""}}`).want(t, "a misspelt item", 400, "RequestBodyRead")
+}
+
+func TestLinksAreAttachedInBetaOnly(t *testing.T) {
+	f := start(t)
+	ada := user(mailScopes)
+	at := "/me/messages/" + f.write("POST", "/v1.0/me/messages", ada, `{"subject":"A"}`).str("id") + "/attachments"
+	link := `{"@odata.type":"#microsoft.graph.referenceAttachment","name":"Plan","sourceUrl":"https://contoso.example/plan.docx","providerType":"oneDriveBusiness","permission":"Edit"}`
+	f.write("POST", "/v1.0"+at, ada, link).want(t, "in v1.0", 400, "RequestBodyRead")
+	f.write("POST", "/v1.0"+at, ada, `{"@odata.type":"#microsoft.graph.referenceAttachment","name":"Plan"}`).want(t, "without an address", 400, "ErrorInvalidProperty")
+	f.write("POST", "/beta"+at, ada, strings.Replace(link, "oneDriveBusiness", "oneDrive", 1)).want(t, "of nobody", 400, "Request_BadRequest")
+	made := f.write("POST", "/beta"+at, ada, link).want(t, "in beta", 201, "")
+	if made.str("@odata.type") != "#microsoft.graph.referenceAttachment" || made.str("sourceUrl") != "https://contoso.example/plan.docx" || made.str("permission") != "edit" || made.body["isFolder"] != false || made.body["previewUrl"] != nil {
+		t.Errorf("attached: %s", made.text)
+	}
+	if a := f.get("/v1.0"+at, ada); fmt.Sprint(a.values("name")) != "[Plan]" || strings.Contains(a.text, "sourceUrl") || strings.Contains(a.text, "contentBytes") {
+		t.Errorf("in v1.0: %s", a.text)
+	}
+	f.get("/beta"+at+"/"+made.str("id")+"/$value", ada).want(t, "value", 405, "ErrorInvalidOperation")
 }

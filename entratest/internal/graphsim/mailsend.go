@@ -1,16 +1,10 @@
 package graphsim
 
 import (
-	"bytes"
-	"encoding/base64"
-	"fmt"
 	"html"
 	"maps"
-	"mime"
-	"mime/multipart"
 	"net/http"
 	"net/mail"
-	"net/textproto"
 	"slices"
 	"strings"
 
@@ -49,7 +43,7 @@ func (c *call) write(m *message, given fields) bool {
 			if !ok {
 				return false
 			}
-			m.attachments = append(m.attachments, a)
+			m.attachments = append(slices.Clip(m.attachments), a)
 		}
 	}
 	for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo"} {
@@ -105,8 +99,10 @@ func (c *call) sendMail() {
 	if !ok {
 		return
 	}
-	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind == "text/plain" {
-		c.sendMIME(u)
+	if c.isMIME() {
+		if draft, ok := c.readMIME(u); ok {
+			c.post(u, draft, true)
+		}
 		return
 	}
 	given, ok := c.action("sendMail", true, "message message", "saveToSentItems Edm.Boolean")
@@ -129,44 +125,6 @@ func (c *call) sendMail() {
 	c.post(u, draft, save)
 }
 
-// sendMIME sends a message that came as base64 of its MIME form.
-func (c *call) sendMIME(u *directory.User) {
-	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(c.body)), ""))
-	if err != nil {
-		c.refuse(http.StatusBadRequest, "ErrorMimeContentInvalidBase64String", "Invalid base64 string for MIME content.")
-		return
-	}
-	parsed, err := mail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		c.refuse(http.StatusBadRequest, "ErrorMimeContentInvalid", "The MIME content is not valid.")
-		return
-	}
-	kind, _, _ := mime.ParseMediaType(parsed.Header.Get("Content-Type"))
-	if strings.HasPrefix(kind, "multipart/") {
-		c.refuse(http.StatusNotImplemented, "NotImplemented", "The emulator sends MIME of one part: send attachments as JSON.")
-		return
-	}
-	recipients := func(header string) []any {
-		out := []any{}
-		addresses, _ := parsed.Header.AddressList(header)
-		for _, a := range addresses {
-			out = append(out, map[string]any{"emailAddress": map[string]any{"name": a.Name, "address": a.Address}})
-		}
-		return out
-	}
-	subject, _ := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
-	form := "text"
-	if kind == "text/html" {
-		form = "html"
-	}
-	_, content, _ := strings.Cut(strings.ReplaceAll(string(raw), "\r\n", "\n"), "\n\n")
-	draft, ok := c.draft(u, map[string]any{"subject": subject, "toRecipients": recipients("To"), "ccRecipients": recipients("Cc"), "bccRecipients": recipients("Bcc"),
-		"body": map[string]any{"contentType": form, "content": content}})
-	if ok {
-		c.post(u, draft, true)
-	}
-}
-
 // post delivers a message and answers 202; or answers 400, and says that it was
 // not sent.
 func (c *call) post(u *directory.User, draft message, save bool) bool {
@@ -184,12 +142,18 @@ func (c *call) post(u *directory.User, draft message, save bool) bool {
 		c.refuse(http.StatusBadRequest, "ErrorInvalidRecipients", "At least one recipient isn't valid., A message can't be sent because it contains no recipients.")
 		return false
 	}
+	if from := addressOf(draft.values["from"]); !strings.EqualFold(from, u.Mail) && !strings.EqualFold(from, u.UPN) {
+		c.refuse(http.StatusForbidden, "ErrorSendAsDenied", "The user account which was used to submit this request does not have the right to send mail on behalf of the specified sending account., Cannot submit message.")
+		return false
+	}
 	now := date(c.World.Now())
 	c.mail.mu.Lock()
 	defer c.mail.mu.Unlock()
 	sent := message{values: maps.Clone(draft.values), attachments: draft.attachments}
 	sent.values["isDraft"], sent.values["isRead"], sent.values["sentDateTime"], sent.values["receivedDateTime"] = false, true, now, now
-	sent.values["internetMessageId"] = "<" + c.mail.newID("mail") + "@emulator.example>"
+	if sent.values["internetMessageId"] == nil { // else its MIME has one
+		sent.values["internetMessageId"] = "<" + c.mail.newID("mail") + "@emulator.example>"
+	}
 	if save {
 		c.mail.put(u.ID, "sentitems", sent)
 	}
@@ -245,6 +209,10 @@ func (c *call) createForward()  { c.answerMessage("createForward", false) }
 // have it, or to others. It is sent, or kept as a draft.
 func (c *call) answerMessage(operation string, send bool) {
 	all, forward := strings.HasSuffix(operation, "ReplyAll") || operation == "replyAll", strings.HasSuffix(strings.ToLower(operation), "forward")
+	if c.isMIME() { // is the whole answer
+		c.answerMIME(send)
+		return
+	}
 	parameters := []string{"message message", "comment Edm.String"}
 	if forward {
 		parameters = append(parameters, "toRecipients Collection(recipient)")
@@ -295,6 +263,23 @@ func (c *call) answerMessage(operation string, send bool) {
 	})
 }
 
+// answerMIME sends or keeps an answer that came as MIME.
+func (c *call) answerMIME(send bool) {
+	if !c.noOptions() {
+		return
+	}
+	c.onMessage(func(u *directory.User, m *message) {
+		draft, ok := c.readMIME(u)
+		switch {
+		case !ok:
+		case send:
+			c.post(u, draft, true)
+		default:
+			c.keep(u, "", draft)
+		}
+	})
+}
+
 // answered are the recipients of an answer to a message: who sent it and, of an
 // answer to all, everybody else who has it but the user.
 func answered(u *directory.User, m *message, all bool) (to, cc []any) {
@@ -338,40 +323,4 @@ func quoted(m *message, said, kind string) map[string]any {
 		lines[i] = html.EscapeString(lines[i])
 	}
 	return map[string]any{"contentType": "html", "content": said + "<hr>" + strings.Join(lines, "<br>") + "<br><br>" + content}
-}
-
-// messageMIME answers with a message as it travels.
-func (c *call) messageMIME() {
-	if !c.noOptions() {
-		return
-	}
-	c.onMessage(func(_ *directory.User, m *message) {
-		var to []string
-		for _, r := range list(m.values["toRecipients"]) {
-			to = append(to, addressOf(r))
-		}
-		kind := "text/plain; charset=utf-8"
-		if str(inside(m.values["body"], "contentType")) == "html" {
-			kind = "text/html; charset=utf-8"
-		}
-		content := str(inside(m.values["body"], "content"))
-		c.w.Header().Set("Content-Type", "text/plain")
-		fmt.Fprintf(c.w, "From: %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\nMIME-Version: 1.0\r\n",
-			addressOf(m.values["from"]), strings.Join(to, ", "), mime.QEncoding.Encode("utf-8", str(m.values["subject"])), m.values["createdDateTime"], m.values["internetMessageId"])
-		if len(m.attachments) == 0 {
-			fmt.Fprintf(c.w, "Content-Type: %s\r\n\r\n%s", kind, content)
-			return
-		}
-		parts := multipart.NewWriter(c.w)
-		_ = parts.SetBoundary(derivedToken("boundary", m.id)) // it has the form of one
-		fmt.Fprintf(c.w, "Content-Type: multipart/mixed; boundary=\"%s\"\r\n\r\n", parts.Boundary())
-		// Who has gone away does not get the rest.
-		body, _ := parts.CreatePart(textproto.MIMEHeader{"Content-Type": {kind}})
-		fmt.Fprint(body, content)
-		for _, a := range m.attachments {
-			part, _ := parts.CreatePart(a.header())
-			fmt.Fprint(part, base64.StdEncoding.EncodeToString(a.content))
-		}
-		_ = parts.Close()
-	})
 }

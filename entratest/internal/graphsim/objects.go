@@ -122,6 +122,10 @@ func (c *call) expanded(o object, v any, q query) (object, bool) {
 				shown = append(shown, assignmentType.show(a, nil))
 				continue
 			}
+			if a, ok := other.(*attachment); ok {
+				shown = append(shown, c.showAttachment(a, e.selected))
+				continue
+			}
 			shown = append(shown, c.typed(other, e.selected))
 		}
 		o = append(o, member{e.relation, shown})

@@ -290,6 +290,9 @@ func (q *query) parseExpand(text string, t *entityType) (code string, err error)
 	if strings.Contains(relation, ",") {
 		return "Request_UnsupportedQuery", fmt.Errorf("Only one relation can be expanded in a request.")
 	}
+	if cast, of, qualified := strings.Cut(relation, "/"); qualified && t == attachmentType && strings.EqualFold(cast, "microsoft.graph.itemAttachment") {
+		t, relation = itemAttachmentType, of
+	}
 	proper, _, ok := t.relation(relation)
 	if !ok {
 		return bad, fmt.Errorf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", relation, t.name)
@@ -305,8 +308,11 @@ func (q *query) parseExpand(text string, t *entityType) (code string, err error)
 			return "Request_UnsupportedQuery", fmt.Errorf("Of the options inside of $expand only $select is supported.")
 		}
 		to := objectType
-		if t == messageType {
+		switch t {
+		case messageType:
 			to = attachmentType
+		case itemAttachmentType:
+			to = messageType
 		}
 		if e.selected, err = to.properties(value); err != nil {
 			return bad, err

@@ -54,7 +54,7 @@ var (
 
 // typeOf returns the type of a directory object, or of mail.
 func typeOf(v any) *entityType {
-	switch v.(type) {
+	switch v := v.(type) {
 	case *directory.User:
 		return userType
 	case *directory.Group:
@@ -70,7 +70,7 @@ func typeOf(v any) *entityType {
 	case *message:
 		return messageType
 	case *attachment:
-		return attachmentType
+		return v.typ()
 	}
 	panic(fmt.Sprintf("graphsim: %T is not a directory object", v))
 }
