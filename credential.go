@@ -55,6 +55,8 @@ func (a Assertion) authenticate(ctx context.Context, _ *Client, _ string, form u
 		return err
 	case assertion.IsZero():
 		return errors.New("the client assertion is empty")
+	case !isJWT(assertion.Reveal()):
+		return errors.New("the client assertion is not a JWT (three parts with dots between)")
 	}
 	form.Set("client_assertion_type", assertionType)
 	form.Set("client_assertion", assertion.Reveal())

@@ -10,6 +10,10 @@ import (
 	"strings"
 )
 
+// isJWT reports whether text can be a signed JWT. What cannot be one may be a
+// secret from the wrong file, and is not sent.
+func isJWT(text string) bool { return strings.Count(text, ".") == 2 && isTokenText(text) }
+
 // maxAssertion is more than any identity provider signs.
 const maxAssertion = 64 << 10
 
@@ -37,7 +41,7 @@ func AssertionFile(path string) Assertion {
 			return Secret{}, fmt.Errorf("the federated token file %s has more than 64 KiB; it should hold one JWT", path)
 		}
 		token := strings.TrimSpace(string(text))
-		if strings.Count(token, ".") != 2 || !isTokenText(token) {
+		if !isJWT(token) {
 			return Secret{}, fmt.Errorf("the federated token file %s does not hold a JWT (three parts with dots between)", path)
 		}
 		return NewSecret(token), nil

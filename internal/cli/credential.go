@@ -90,6 +90,9 @@ type offer struct {
 // Flags win over AZURE_ variables, these over ARM_ variables; two different
 // credentials on one level contradict each other.
 func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
+	if err := inv.checkIdentityFlags(); err != nil {
+		return err
+	}
 	f := &inv.flags
 	if f.refreshTokenFile != "" {
 		token, err := inv.secretFile(s, "--refresh-token-file", f.refreshTokenFile)
@@ -116,7 +119,7 @@ func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
 	}
 	if f.federatedTokenFile != "" {
 		byFlag = append(byFlag, offer{"federated token", "--federated-token-file", func() (fob.Credential, error) {
-			return federatedFile("--federated-token-file", f.federatedTokenFile)
+			return inv.federated(s, "--federated-token-file", f.federatedTokenFile)
 		}})
 	}
 	for _, offers := range [][]offer{
@@ -151,6 +154,22 @@ func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
 		break
 	}
 	return inv.checkCredentialFlags(s)
+}
+
+// checkIdentityFlags refuses flags that say who signs in and were given
+// empty. Without them somebody else would sign in: the user in place of the
+// app, or another user.
+func (inv *invocation) checkIdentityFlags() error {
+	f := &inv.flags
+	for _, flag := range []struct{ name, value string }{
+		{"account", f.account}, {"client-secret-file", f.secretFile}, {"certificate", f.certificate},
+		{"federated-token-file", f.federatedTokenFile}, {"refresh-token-file", f.refreshTokenFile},
+	} {
+		if flag.value == "" && f.set(flag.name) {
+			return &problem{status: StatusUsage, text: "--" + flag.name + " is empty", cause: "a variable that is not set, most likely", fix: "set it, or leave the flag out"}
+		}
+	}
+	return nil
 }
 
 // checkCredentialFlags refuses flags that would have no effect.
@@ -188,21 +207,29 @@ func (inv *invocation) credentialVariables(s *settings, secret, certificate, fed
 	}
 	if v := inv.variable(s, federated); v.text != "" {
 		offers = append(offers, offer{"federated token", federated, func() (fob.Credential, error) {
-			return federatedFile(federated, v.text)
+			return inv.federated(s, federated, v.text)
 		}})
 	}
 	return offers
 }
 
-// federatedFile is a federated token in a file, which is there by now although
-// it is read later, and again.
-func federatedFile(from, path string) (fob.Credential, error) {
+// federated is a federated token in a file, which is there by now although it
+// is read later, and again. "-" is stdin, which is read once.
+func (inv *invocation) federated(s *settings, from, path string) (fob.Credential, error) {
+	if path == "-" {
+		token, err := inv.secretFile(s, from, path)
+		return fixedAssertion(token), err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, secretFileProblem(from, err)
 	}
 	f.Close()
 	return fob.AssertionFile(path), nil
+}
+
+func fixedAssertion(token fob.Secret) fob.Assertion {
+	return func(context.Context) (fob.Secret, error) { return token, nil }
 }
 
 // oidcToken is the federated token that Terraform's variable holds itself.
@@ -214,7 +241,7 @@ func (inv *invocation) oidcToken(s *settings) []offer {
 	}
 	return []offer{{"federated token", name, func() (fob.Credential, error) {
 		token, err := inv.cleanSecret(name, []byte(v.text))
-		return fob.Assertion(func(context.Context) (fob.Secret, error) { return token, nil }), err
+		return fixedAssertion(token), err
 	}}}
 }
 
@@ -234,6 +261,9 @@ func (inv *invocation) sameFamily(s *settings) {
 
 // certificate reads a certificate with its key.
 func (inv *invocation) certificate(s *settings, from, path string) (*fob.Certificate, error) {
+	if path == "-" {
+		return nil, &problem{status: StatusUsage, text: from + " wants a file; stdin is for secrets", fix: "put certificate and key into a file that only you can read"}
+	}
 	data, err := readBounded(path, maxCertificateFile)
 	if err != nil {
 		return nil, &problem{status: StatusUsage, text: "reading the certificate of " + from, err: err}
@@ -325,6 +355,9 @@ func (inv *invocation) cleanSecret(from string, data []byte) (fob.Secret, error)
 
 // readBounded reads a file of at most limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
+	if path == "" {
+		return nil, errors.New("the file's name is empty")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

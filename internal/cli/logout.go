@@ -25,6 +25,9 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 	inv.sharedFlags(cmd.Flags(), whoFlags|storeFlags)
 	return inv.define(cmd, func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if err := inv.checkIdentityFlags(); err != nil {
+			return err
+		}
 		s := &settings{authorityFrom: "default"}
 		inv.settings = s
 		if err := inv.resolveCacheDir(s); err != nil {

@@ -75,7 +75,10 @@ func (inv *invocation) tokenInput(args []string, clipboard bool) (fob.Secret, er
 // tokenFrom reads a token from stdin ("-") or a file. A token itself works as
 // well, and costs a remark: command lines are kept.
 func (inv *invocation) tokenFrom(name string) (fob.Secret, error) {
-	if name == "-" {
+	switch name {
+	case "":
+		return fob.Secret{}, &problem{status: StatusUsage, text: "the token is empty", cause: "a variable that is not set, most likely"}
+	case "-":
 		if inv.personAtStdin() {
 			data, err := inv.readStdinSecret(inv.command)
 			return tokenIn(string(data)), err

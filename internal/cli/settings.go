@@ -83,7 +83,7 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 		fs.StringVar(&f.certificateThumbprint, "certificate-thumbprint", "", "refuse the certificate file unless it has this `thumbprint`")
 		fs.StringVar(&f.assertionAlgorithm, "assertion-algorithm", "", "`PS256` (default) or RS256, for old scripts and AD FS")
 		fs.BoolVar(&f.sendChain, "send-certificate-chain", false, "send x5c, for subject name and issuer authentication")
-		fs.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange")
+		fs.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange; - is stdin")
 	}
 	if groups&signInFlags != 0 {
 		fs.StringVar(&f.refreshTokenFile, "refresh-token-file", "", "`file` with a refresh token; - is stdin")
