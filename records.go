@@ -223,7 +223,7 @@ type storedToken struct {
 
 // read gets and decodes a record. No record is not an error: it leaves into as
 // it is. A damaged one is, beside that.
-func (c *Client) read(ctx context.Context, key string, into any) error {
+func (c *Client) read(ctx context.Context, key string, into record) error {
 	data, err := c.store().Get(ctx, key)
 	switch {
 	case err == ErrNotStored: // as it is; wrapped, it says that a record was damaged
@@ -231,7 +231,7 @@ func (c *Client) read(ctx context.Context, key string, into any) error {
 	case err != nil:
 		return fmt.Errorf("reading the store: %w", err)
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	if err := decodeRecord(data, into); err != nil {
 		return fmt.Errorf("reading the store: record %s is not of this version of fob: %s", key, jsonCause(err))
 	}
 	return nil
@@ -394,16 +394,16 @@ func DescribeRecord(key string, record []byte) (RecordInfo, error) {
 	switch kind {
 	case "account":
 		var s storedAccount
-		err = json.Unmarshal(record, &s)
+		err = decodeRecord(record, &s)
 		info.Account, info.ClientID, info.Authority, info.Obtained = s.Account, s.ClientID, s.Authority, s.Updated
 		info.HasRefresh = s.RefreshText != ""
 	case "token":
 		var s storedToken
-		err = json.Unmarshal(record, &s)
+		err = decodeRecord(record, &s)
 		info.Account, info.ClientID, info.Authority, info.Obtained = s.Account, s.ClientID, s.Authority, s.Obtained
 		info.Tenant, info.Scopes, info.Expires = s.Tenant, s.Asked, s.Expires
 	case "index":
-		err = json.Unmarshal(record, new(indexRecord))
+		err = decodeRecord(record, new(indexRecord))
 	default:
 		err = fmt.Errorf("no record of fob is called %s", clean(key))
 	}
