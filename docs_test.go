@@ -144,6 +144,7 @@ var worldTables = map[string]string{
 	"worldFile": "### The file", "fileTenant": "### `[[tenant]]`", "fileUser": "### `[[user]]`", "fileGroup": "### `[[group]]`",
 	"fileApp": "### `[[app]]`", "fileSecret": "### `[[app.secret]]`", "fileFederated": "### `[[app.federated]]`",
 	"fileScope": "### `[[app.scope]]`", "fileRole": "### `[[app.role]]`", "fileGrant": "### `[[grant]]`", "fileAssignment": "### `[[assignment]]`",
+	"fileAzureRole": "### `[[azure_role]]`",
 }
 
 func TestTheEmulatorPageListsExactlyTheKeysOfTheWorldFile(t *testing.T) {

@@ -67,6 +67,12 @@ func Default() *World {
 	}
 	w.AssignRole(RoleAssignment{TenantID, DaemonAppID, APIAppID, "Tasks.Read.All"})
 	w.AssignRole(RoleAssignment{TenantID, AdaID, APIAppID, "Tasks.Approve"})
+
+	daemon, _ := w.Registration(DaemonAppID)
+	for _, r := range []AzureRole{{TenantID, AdaID, AzureOwner, ""}, {TenantID, BenID, AzureContributor, ""}, {TenantID, CleoID, AzureReader, ""},
+		{TenantID, w.PrincipalID(TenantID, daemon), AzureContributor, ""}} {
+		w.AddAzureRole(r, false)
+	}
 	return w
 }
 

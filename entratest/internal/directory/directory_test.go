@@ -405,6 +405,8 @@ func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 		`app "x": Microsoft Graph has no app role "User.Reed.All", did you mean "User.Read`: "[[app]]\nname = 'x'\ngranted.'https://graph.microsoft.com' = ['User.Reed.All']\n",
 		`app "x": there is no resource "api://no"`:                                          "[[app]]\nname = 'x'\nconsented.'api://no' = ['y']\n",
 		`has no scope "user.read", did you mean "User.Read"?`:                               "[[grant]]\nclient = 'fob CLI'\nresource = 'https://graph.microsoft.com'\nscopes = ['user.read']\n",
+		`azure_role 1: there is no user, group or app "nobody"`:                             "[[azure_role]]\nprincipal = 'nobody'\nrole = 'Reader'\n",
+		`azure_role 1: role "Boss" is not known`:                                            "[[azure_role]]\nprincipal = 'fob daemon'\nrole = 'Boss'\n",
 		`assignment 1: there is no user, group or app "nobody"`:                             "[[assignment]]\nprincipal = 'nobody'\nresource = 'api://fob-api'\n",
 	} {
 		if err := Load(Default(), []byte(text), dir); err == nil || !strings.Contains(err.Error(), want) {

@@ -31,6 +31,9 @@ type World struct {
 	grants    []Grant
 	roles     []RoleAssignment
 
+	azureRoles  []AzureRole
+	azureStrict map[string]bool // tenants where these count
+
 	devices []*Device
 	signIns ring[SignIn]
 	audits  ring[Audit]
@@ -61,6 +64,7 @@ func (w *World) clear() {
 	w.appBy = map[string]*App{}
 	w.resources = map[string]*App{}
 	w.installed = map[string]bool{}
+	w.azureRoles, w.azureStrict = nil, map[string]bool{}
 	w.devices, w.crowd, w.touched, w.reached, w.deleted = nil, nil, nil, nil, nil
 	w.mu.Unlock()
 	for _, a := range firstParty() {

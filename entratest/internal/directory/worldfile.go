@@ -52,6 +52,7 @@ type worldFile struct {
 	Apps       []toml.Primitive `toml:"app"`
 	Grants     []fileGrant      `toml:"grant"`
 	Assignment []fileAssignment `toml:"assignment"`
+	AzureRoles []fileAzureRole  `toml:"azure_role"`
 }
 
 type fileTenant struct {
@@ -167,6 +168,13 @@ type fileAssignment struct {
 	Role      string `toml:"role"`
 }
 
+type fileAzureRole struct {
+	Tenant        string `toml:"tenant"`
+	Principal     string `toml:"principal"` // as of an assignment
+	Role          string `toml:"role"`
+	ResourceGroup string `toml:"resource_group"`
+}
+
 // Load extends w by a world file, or replaces it where the file says so. Paths
 // in the file are relative to dir. The world is half changed after an error.
 func Load(w *World, text []byte, dir string) error {
@@ -203,6 +211,9 @@ func Load(w *World, text []byte, dir string) error {
 	}
 	for i, a := range f.Assignment {
 		l.step(fmt.Sprintf("assignment %d", i+1), func() error { return l.assignment(a) })
+	}
+	for i, r := range f.AzureRoles {
+		l.step(fmt.Sprintf("azure_role %d", i+1), func() error { return l.azureRole(r) })
 	}
 	if unknown := l.md.Undecoded(); len(unknown) > 0 { // a misspelt key is the likelier cause of whatever else is wrong
 		return unknownKey(text, unknown[0])
@@ -697,6 +708,34 @@ func (l *loader) assignment(f fileAssignment) error {
 	return l.assign(t.ID, app.ClientID, r, f.Role)
 }
 
+// azureRoles are the definitions by which the file may call Azure's roles.
+func azureRoles() map[string]string {
+	return map[string]string{"Owner": AzureOwner, "Contributor": AzureContributor, "Reader": AzureReader, "User Access Administrator": "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"}
+}
+
+func (l *loader) azureRole(f fileAzureRole) error {
+	t, err := l.tenantOf(f.Tenant, "")
+	if err != nil {
+		return err
+	}
+	role, ok := azureRoles()[f.Role]
+	if !ok {
+		if role = strings.ToLower(f.Role); wantGUID(role) != nil {
+			return fmt.Errorf("role %q is not known: give the id of its definition, or one of %s", f.Role, strings.Join(slices.Sorted(maps.Keys(azureRoles())), ", "))
+		}
+	}
+	principal, err := l.member(t.ID, f.Principal)
+	if err != nil {
+		app, err := l.resource(t.ID, f.Principal)
+		if err != nil {
+			return fmt.Errorf("there is no user, group or app %q in the tenant", f.Principal)
+		}
+		principal = l.w.PrincipalID(t.ID, app)
+	}
+	l.w.AddAzureRole(AzureRole{Tenant: t.ID, Principal: principal, Role: role, ResourceGroup: f.ResourceGroup}, true)
+	return nil
+}
+
 func wantGUID(id string) error {
 	ok := len(id) == 36
 	for i, c := range id {
@@ -732,7 +771,8 @@ func unknownKey(text []byte, key toml.Key) error {
 // keysAt lists the keys that a table of the file may have.
 func keysAt(table toml.Key) []string {
 	types := map[string]any{"": worldFile{}, "tenant": fileTenant{}, "user": fileUser{}, "group": fileGroup{}, "app": fileApp{}, "app.secret": fileSecret{},
-		"app.federated": fileFederated{}, "app.scope": fileScope{}, "app.role": fileRole{}, "grant": fileGrant{}, "assignment": fileAssignment{}}
+		"app.federated": fileFederated{}, "app.scope": fileScope{}, "app.role": fileRole{}, "grant": fileGrant{}, "assignment": fileAssignment{},
+		"azure_role": fileAzureRole{}}
 	t, ok := types[strings.Join(table, ".")]
 	if !ok {
 		return nil

@@ -22,7 +22,7 @@ func SubscriptionID(tenant string) string {
 
 // ARM answers what clients of Azure Resource Manager ask while they sign in:
 // the cloud's endpoints, the tenants and the subscriptions; and keeps resource
-// groups, which are empty.
+// groups, which are empty, and roles.
 func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 	c := s.newCall(w, r)
 	if c.preflight() {
@@ -59,7 +59,13 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case first(path) == "subscriptions" && len(path) == 1:
 		if c.armGet() {
-			c.armSend(object{{"value", []object{c.subscription(tenant)}}, {"count", object{{"type", "Total"}, {"value", 1}}}})
+			all := []object{}
+			c.azure.mu.Lock()
+			if c.inAzure() {
+				all = append(all, c.subscription(tenant))
+			}
+			c.azure.mu.Unlock()
+			c.armSend(object{{"value", all}, {"count", object{{"type", "Total"}, {"value", len(all)}}}})
 		}
 	case first(path) == "subscriptions":
 		if !strings.EqualFold(path[1], SubscriptionID(tenant)) {
@@ -67,6 +73,8 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c.inSubscription(path[2:])
+	case first(path) == "providers" && len(path) > 2 && strings.EqualFold(path[1], "Microsoft.Authorization") && strings.EqualFold(path[2], "roleDefinitions"):
+		c.authorization("", path[2:])
 	case first(path) == "tenants" && len(path) == 1:
 		if c.armGet() {
 			t, _ := c.World.Tenant(tenant)
@@ -79,7 +87,7 @@ func (s *Server) ARM(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *call) armMissing() {
-	c.armRefuse(http.StatusNotFound, "NotFound", "The emulator's Resource Manager has no '"+c.r.URL.Path+"': it has /tenants, /metadata/endpoints, /subscriptions and in them locations, resourceGroups and a list of roleAssignments.")
+	c.armRefuse(http.StatusNotFound, "NotFound", "The emulator's Resource Manager has no '"+c.r.URL.Path+"': it has /tenants, /metadata/endpoints, /subscriptions and in them locations, resourceGroups, roleAssignments, roleDefinitions and permissions.")
 }
 
 func validAPIVersion(v string) bool {

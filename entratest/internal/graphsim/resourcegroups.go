@@ -10,10 +10,11 @@ import (
 	"sync"
 )
 
-// resourceGroups are those of the subscriptions.
+// resourceGroups are those of the subscriptions, and who may do what in them.
 type resourceGroups struct {
-	mu sync.Mutex // guards below
-	of map[string][]resourceGroup
+	mu          sync.Mutex // guards below
+	of          map[string][]resourceGroup
+	assignments map[string][]azureAssignment // by tenant; absent: as the world has them
 }
 
 type resourceGroup struct {
@@ -25,47 +26,52 @@ type resourceGroup struct {
 var locations = [][2]string{{"eastus", "East US"}, {"westus", "West US"}, {"northeurope", "North Europe"}, {"westeurope", "West Europe"},
 	{"germanywestcentral", "Germany West Central"}, {"switzerlandnorth", "Switzerland North"}, {"uksouth", "UK South"}, {"japaneast", "Japan East"}}
 
-// inSubscription answers below the subscription of the caller's tenant. Nobody
-// has a role in it, and everybody may do everything.
+// inSubscription answers below the subscription of the caller's tenant.
 func (c *call) inSubscription(path []string) {
 	subscription := SubscriptionID(c.tenant())
+	scope := "/subscriptions/" + subscription
 	is := func(i int, name string) bool { return i < len(path) && strings.EqualFold(path[i], name) }
-	scope := path
-	if is(0, "resourceGroups") && len(path) > 2 {
-		scope = path[2:]
-	}
 	switch {
 	case len(path) == 0:
-		if c.armGet() {
+		if c.armGet() && c.readsSubscription(scope) {
 			c.armSend(c.subscription(c.tenant()))
 		}
 	case len(path) == 1 && is(0, "locations"):
-		if c.armGet() {
+		if c.armGet() && c.readsSubscription(scope) {
 			all := []object{}
 			for _, l := range locations {
-				all = append(all, object{{"id", "/subscriptions/" + subscription + "/locations/" + l[0]}, {"name", l[0]}, {"type", "Region"}, {"displayName", l[1]},
+				all = append(all, object{{"id", scope + "/locations/" + l[0]}, {"name", l[0]}, {"type", "Region"}, {"displayName", l[1]},
 					{"regionalDisplayName", l[1]}, {"metadata", object{{"regionType", "Physical"}}}})
 			}
 			c.armSend(object{{"value", all}})
 		}
 	case is(0, "resourceGroups") && len(path) <= 2:
 		c.resourceGroups(path[1:])
-	case len(scope) == 3 && strings.EqualFold(strings.Join(scope, "/"), "providers/Microsoft.Authorization/roleAssignments"):
-		if is(0, "resourceGroups") {
-			c.azure.mu.Lock()
-			at := c.azure.find(subscription, path[1])
-			c.azure.mu.Unlock()
-			if at < 0 {
-				c.noGroup(path[1])
-				return
-			}
+	case is(0, "providers") && is(1, "Microsoft.Authorization") && len(path) > 2:
+		c.authorization(scope, path[2:])
+	case is(0, "resourceGroups") && is(2, "providers") && is(3, "Microsoft.Authorization") && len(path) > 4:
+		c.azure.mu.Lock()
+		at := c.azure.find(subscription, path[1])
+		if at >= 0 {
+			scope += "/resourceGroups/" + c.azure.of[subscription][at].name
 		}
-		if c.armGet() {
-			c.armSend(object{{"value", []object{}}})
+		c.azure.mu.Unlock()
+		if at < 0 {
+			c.noGroup(path[1])
+			return
 		}
+		c.authorization(scope, path[4:])
 	default:
 		c.armMissing()
 	}
+}
+
+// readsSubscription says whether the caller may know of the subscription, which
+// everybody may who has a role in it, or answers.
+func (c *call) readsSubscription(scope string) bool {
+	c.azure.mu.Lock()
+	defer c.azure.mu.Unlock()
+	return c.inAzure() || c.azureAllowed("Microsoft.Resources/subscriptions/read", scope)
 }
 
 // find is where a group is among those of its subscription, -1 if there is none.
@@ -104,11 +110,15 @@ func (c *call) resourceGroups(named []string) {
 	g := &c.azure
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	const action = "Microsoft.Resources/subscriptions/resourceGroups/"
+	scope := "/subscriptions/" + subscription
 	if len(named) == 0 {
-		if c.armGet() {
+		if c.armGet() && (c.inAzure() || c.azureAllowed(action+"read", scope)) {
 			all := []object{}
 			for _, one := range g.of[subscription] {
-				all = append(all, one.show(subscription))
+				if c.azureMay(action+"read", scope+"/resourceGroups/"+one.name) {
+					all = append(all, one.show(subscription))
+				}
 			}
 			c.armSend(object{{"value", all}})
 		}
@@ -116,8 +126,15 @@ func (c *call) resourceGroups(named []string) {
 	}
 	name := named[0]
 	at := g.find(subscription, name)
+	does := "read"
+	switch c.r.Method {
+	case http.MethodPut:
+		does = "write"
+	case http.MethodDelete:
+		does = "delete"
+	}
 	switch {
-	case !c.armMethod(http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPut):
+	case !c.armMethod(http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPut), !c.azureAllowed(action+does, scope+"/resourceGroups/"+name):
 	case c.r.Method == http.MethodPut:
 		c.putGroup(subscription, name, at, body)
 	case at < 0:
