@@ -94,15 +94,21 @@ func (f DeviceCode) Acquire(ctx context.Context, c *Client, req Request) (*Token
 		interval = min(time.Duration(answer.Interval)*time.Second, maxInterval)
 	}
 	grant := url.Values{"grant_type": {grantDeviceCode}, "device_code": {answer.DeviceCode}}
+	var trouble error // of the last poll
 	for {
 		if err := c.pause(ctx, interval); err != nil {
 			return nil, err
 		}
-		if !c.now().Before(expires) {
+		switch {
+		case c.now().Before(expires):
+		case trouble != nil:
+			return nil, fmt.Errorf("polling until the code expired: %w", trouble)
+		default:
 			return nil, &Error{Status: 400, Code: "expired_token", Grant: grantDeviceCode, Host: hostOf(authority.TokenEndpoint()),
 				Description: "the code was not used in time; ask for a new one and enter it sooner"}
 		}
 		token, err := c.poll(ctx, req, grant)
+		trouble = nil
 		var refusal *Error
 		switch {
 		case err == nil:
@@ -112,9 +118,9 @@ func (f DeviceCode) Acquire(ctx context.Context, c *Client, req Request) (*Token
 		case errors.As(err, &refusal) && refusal.Code == "authorization_pending":
 		case errors.As(err, &refusal) && refusal.Code == "slow_down":
 			interval += slowDown
-		case errors.As(err, &refusal) && refusal.Status == 429:
-			interval = max(interval, min(refusal.RetryAfter, maxInterval))
 		case errors.Is(err, ErrUnavailable) && !isCertificate(err):
+			interval = max(interval, min(askedToWait(err), maxInterval))
+			trouble = err
 		default:
 			return nil, err
 		}

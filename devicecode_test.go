@@ -113,6 +113,11 @@ func TestPollingEndsAtEveryOtherErrorAndAtTheEndOfTheCode(t *testing.T) {
 	if !errors.Is(err, ErrInteraction) || !strings.Contains(err.Error(), "not used in time") || len(*waits) != 450 {
 		t.Errorf("after %d waits: %v", len(*waits), err)
 	}
+	// Whoever entered the code in time is not told that it was too late.
+	c, _ = deviceServer(t, device, slices.Repeat([]string{"drop"}, 449)...)
+	if _, err := c.Token(t.Context(), Request{Scopes: []string{"User.Read"}}); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInteraction) {
+		t.Errorf("a server that was never reached: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	c, _ = deviceServer(t, device)
 	c.Flow = DeviceCode{Prompt: func(context.Context, DeviceCodePrompt) error { cancel(); return nil }}

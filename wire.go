@@ -158,14 +158,7 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values) ([]
 		}
 		// Full jitter: a fleet that was cut off together does not come back together.
 		wait := time.Duration((0.5 + rand.Float64()/2) * float64(firstRetryWait<<(try-1)))
-		var refusal *Error
-		if errors.As(err, &refusal) && refusal.RetryAfter > wait {
-			wait = refusal.RetryAfter
-		}
-		var bad *BadAnswerError // a front end in trouble answers with a web page
-		if errors.As(err, &bad) && bad.RetryAfter > wait {
-			wait = bad.RetryAfter
-		}
+		wait = max(wait, askedToWait(err))
 		if deadline, ok := ctx.Deadline(); wait > maxRetryAfter || ok && time.Until(deadline) < wait {
 			return nil, err
 		}
@@ -173,6 +166,19 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values) ([]
 			return nil, err
 		}
 	}
+}
+
+// askedToWait is how long the server that err is from asked to wait.
+func askedToWait(err error) time.Duration {
+	var refusal *Error
+	var bad *BadAnswerError // a front end in trouble answers with a web page
+	switch {
+	case errors.As(err, &refusal):
+		return refusal.RetryAfter
+	case errors.As(err, &bad):
+		return bad.RetryAfter
+	}
+	return 0
 }
 
 // retryable says whether sending the same form again is safe and may help.
@@ -213,7 +219,7 @@ func (c *Client) postOnce(ctx context.Context, endpoint, form, grant string, hid
 	if err != nil {
 		return nil, err
 	}
-	if status == http.StatusOK {
+	if status == http.StatusOK && bytes.HasPrefix(bytes.TrimLeft(body, jsonSpace), []byte("{")) {
 		return body, nil
 	}
 	if 300 <= status && status < 400 {
@@ -221,7 +227,7 @@ func (c *Client) postOnce(ctx context.Context, endpoint, form, grant string, hid
 			Why: "a redirect, which is not followed because the request carries secrets; check the authority host and the proxy"}
 	}
 	refusal := &Error{Status: status, Host: hostOf(endpoint), Grant: grant, RetryAfter: retryAfter(header, c.now())}
-	if !refusal.decode(body, hide) {
+	if status == http.StatusOK || !refusal.decode(body, hide) {
 		return nil, &BadAnswerError{Host: hostOf(endpoint), Status: status, Why: notJSON(header, body), RetryAfter: refusal.RetryAfter}
 	}
 	if refusal.CorrelationID == "" {
@@ -468,21 +474,24 @@ func jsonCause(err error) string {
 	return "at its end"
 }
 
-// notJSON says what a refused request was answered with instead of an OAuth
-// error.
+// notJSON says what a request was answered with instead of what it should have
+// been.
 func notJSON(header http.Header, body []byte) string {
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
-	switch start := bytes.TrimLeft(body, " \r\n\t\ufeff"); {
+	switch start := bytes.TrimLeft(body, jsonSpace+"\ufeff"); {
 	case len(start) == 0:
-		return "an empty body instead of an OAuth error"
+		return "an empty body instead of JSON"
 	case start[0] == '<' || strings.Contains(strings.ToLower(kind), "html"):
-		return "a web page instead of an OAuth error; a proxy, a captive portal or a wrong authority host answers like that"
-	case start[0] == '{':
-		return "JSON that is no OAuth error; check the authority host"
+		return "a web page instead of JSON; a proxy, a captive portal or a wrong authority host answers like that"
+	case start[0] == '{' || strings.Contains(strings.ToLower(kind), "json"):
+		return "JSON that is no OAuth answer; check the authority host"
 	default:
-		return fmt.Sprintf("%q instead of an OAuth error; check the authority host and the proxy", clean(kind))
+		return fmt.Sprintf("%q instead of JSON; check the authority host and the proxy", clean(kind))
 	}
 }
+
+// jsonSpace is what may stand around a JSON value.
+const jsonSpace = " \r\n\t"
 
 // retryAfter reads Retry-After: seconds, decimal seconds or an HTTP date.
 // Rubbish and the past count as absent.

@@ -101,6 +101,12 @@ func explain(r *report, refusal *fob.Error) {
 			return
 		}
 	}
+	if refusal.Code == "expired_token" { // the word for device codes only (RFC 8628 section 3.5)
+		if code, ok := aadsts.Lookup(70019); ok {
+			r.cause, r.fix = code.Cause, code.Fix
+			return
+		}
+	}
 	if guide, ok := aadsts.Topic(refusal.Code); ok {
 		r.cause, r.fix = guide.Cause, guide.Fix
 	}
