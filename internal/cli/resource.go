@@ -3,6 +3,7 @@ package cli
 import (
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/fobauth/fob"
 )
@@ -10,40 +11,44 @@ import (
 // resources are the short names of --resource in the public, US Government and
 // China cloud; an empty one means that it is the public cloud's, "-" that
 // there is none that we know of.
-var resources = map[string][3]string{
-	"graph":         {"https://graph.microsoft.com", "https://graph.microsoft.us", "https://microsoftgraph.chinacloudapi.cn"},
-	"arm":           {"https://management.azure.com", "https://management.usgovcloudapi.net", "https://management.chinacloudapi.cn"},
-	"vault":         {"https://vault.azure.net", "https://vault.usgovcloudapi.net", "https://vault.azure.cn"},
-	"managedhsm":    {"https://managedhsm.azure.net", "https://managedhsm.usgovcloudapi.net", "https://managedhsm.azure.cn"},
-	"storage":       {"https://storage.azure.com"}, // the same in all clouds
-	"sql":           {"https://database.windows.net", "https://database.usgovcloudapi.net", "https://database.chinacloudapi.cn"},
-	"ossrdbms":      {"https://ossrdbms-aad.database.windows.net", "https://ossrdbms-aad.database.usgovcloudapi.net", "https://ossrdbms-aad.database.chinacloudapi.cn"},
-	"devops":        {"499b84ac-1321-427f-aa17-267ca6975798", "-", "-"},
-	"kusto":         {"https://kusto.kusto.windows.net", "https://kusto.kusto.usgovcloudapi.net", "-"},
-	"powerbi":       {"https://analysis.windows.net/powerbi/api", "-", "-"},
-	"fabric":        {"https://api.fabric.microsoft.com", "-", "-"},
-	"servicebus":    {"https://servicebus.azure.net/"},
-	"eventhubs":     {"https://eventhubs.azure.net/"},
-	"cosmos":        {"https://cosmos.azure.com", "https://cosmos.azure.us", "-"},
-	"search":        {"https://search.azure.com", "https://search.azure.us", "https://search.azure.cn"},
-	"cognitive":     {"https://cognitiveservices.azure.com", "-", "-"},
-	"databricks":    {"2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"},
-	"aks":           {"6dae42f8-4368-4678-94ff-3960e28e3630"},
-	"acr":           {"https://containerregistry.azure.net", "-", "-"},
-	"loganalytics":  {"https://api.loganalytics.io", "https://api.loganalytics.us", "https://api.loganalytics.azure.cn"},
-	"appinsights":   {"https://api.applicationinsights.io", "-", "-"},
-	"batch":         {"https://batch.core.windows.net", "https://batch.core.usgovcloudapi.net", "https://batch.chinacloudapi.cn"},
-	"monitor":       {"https://monitor.azure.com/", "-", "-"},
-	"powerplatform": {"https://service.powerapps.com", "-", "-"},
-}
+var resources = sync.OnceValue(func() map[string][3]string {
+	return map[string][3]string{
+		"graph":         {"https://graph.microsoft.com", "https://graph.microsoft.us", "https://microsoftgraph.chinacloudapi.cn"},
+		"arm":           {"https://management.azure.com", "https://management.usgovcloudapi.net", "https://management.chinacloudapi.cn"},
+		"vault":         {"https://vault.azure.net", "https://vault.usgovcloudapi.net", "https://vault.azure.cn"},
+		"managedhsm":    {"https://managedhsm.azure.net", "https://managedhsm.usgovcloudapi.net", "https://managedhsm.azure.cn"},
+		"storage":       {"https://storage.azure.com"}, // the same in all clouds
+		"sql":           {"https://database.windows.net", "https://database.usgovcloudapi.net", "https://database.chinacloudapi.cn"},
+		"ossrdbms":      {"https://ossrdbms-aad.database.windows.net", "https://ossrdbms-aad.database.usgovcloudapi.net", "https://ossrdbms-aad.database.chinacloudapi.cn"},
+		"devops":        {"499b84ac-1321-427f-aa17-267ca6975798", "-", "-"},
+		"kusto":         {"https://kusto.kusto.windows.net", "https://kusto.kusto.usgovcloudapi.net", "-"},
+		"powerbi":       {"https://analysis.windows.net/powerbi/api", "-", "-"},
+		"fabric":        {"https://api.fabric.microsoft.com", "-", "-"},
+		"servicebus":    {"https://servicebus.azure.net/"},
+		"eventhubs":     {"https://eventhubs.azure.net/"},
+		"cosmos":        {"https://cosmos.azure.com", "https://cosmos.azure.us", "-"},
+		"search":        {"https://search.azure.com", "https://search.azure.us", "https://search.azure.cn"},
+		"cognitive":     {"https://cognitiveservices.azure.com", "-", "-"},
+		"databricks":    {"2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"},
+		"aks":           {"6dae42f8-4368-4678-94ff-3960e28e3630"},
+		"acr":           {"https://containerregistry.azure.net", "-", "-"},
+		"loganalytics":  {"https://api.loganalytics.io", "https://api.loganalytics.us", "https://api.loganalytics.azure.cn"},
+		"appinsights":   {"https://api.applicationinsights.io", "-", "-"},
+		"batch":         {"https://batch.core.windows.net", "https://batch.core.usgovcloudapi.net", "https://batch.chinacloudapi.cn"},
+		"monitor":       {"https://monitor.azure.com/", "-", "-"},
+		"powerplatform": {"https://service.powerapps.com", "-", "-"},
+	}
+})
 
 // resourceAliases are other usual words for the same.
-var resourceAliases = map[string]string{
-	"msgraph": "graph", "ms-graph": "graph", "resourcemanager": "arm", "azure": "arm", "management": "arm",
-	"keyvault": "vault", "oss-rdbms": "ossrdbms", "postgres": "ossrdbms", "mysql": "ossrdbms", "database": "sql",
-	"ado": "devops", "azuredevops": "devops", "adx": "kusto", "dataexplorer": "kusto", "power-bi": "powerbi",
-	"openai": "cognitive", "blob": "storage", "containerregistry": "acr", "cosmosdb": "cosmos", "eventhub": "eventhubs",
-}
+var resourceAliases = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"msgraph": "graph", "ms-graph": "graph", "resourcemanager": "arm", "azure": "arm", "management": "arm",
+		"keyvault": "vault", "oss-rdbms": "ossrdbms", "postgres": "ossrdbms", "mysql": "ossrdbms", "database": "sql",
+		"ado": "devops", "azuredevops": "devops", "adx": "kusto", "dataexplorer": "kusto", "power-bi": "powerbi",
+		"openai": "cognitive", "blob": "storage", "containerregistry": "acr", "cosmosdb": "cosmos", "eventhub": "eventhubs",
+	}
+})
 
 // resourceScope turns a resource into the scope that stands for all that was
 // granted there. A resource that ends in a slash gets a second one: it is part
@@ -59,10 +64,10 @@ func resourceScope(resource string, cloud fob.Cloud) (string, error) {
 		return resource + "/.default", nil
 	}
 	name := strings.ToLower(resource)
-	if alias := resourceAliases[name]; alias != "" {
+	if alias := resourceAliases()[name]; alias != "" {
 		name = alias
 	}
-	known, ok := resources[name]
+	known, ok := resources()[name]
 	if !ok {
 		p := &problem{status: StatusUsage, text: "there is no resource " + quoted(resource),
 			fix: "give its URL (https://…), its id, or one of " + strings.Join(resourceNames(), ", ")}
@@ -83,8 +88,8 @@ func resourceScope(resource string, cloud fob.Cloud) (string, error) {
 }
 
 func resourceNames() []string {
-	names := make([]string, 0, len(resources))
-	for name := range resources {
+	names := make([]string, 0, len(resources()))
+	for name := range resources() {
 		names = append(names, name)
 	}
 	sort.Strings(names)

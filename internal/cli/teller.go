@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fobauth/fob/entratest"
@@ -101,23 +102,25 @@ func (t *teller) advice(label, text string) {
 }
 
 // notes say what a field or a claim is for, in a few words.
-var notes = map[string]string{
-	"grant_type": "which flow", "client_id": "which app", "client_secret": "proves that it is the app",
-	"client_assertion": "the same, signed with the key", "client_assertion_type": "the assertion is a JWT",
-	"scope": "what for", "device_code": "the program's half of the code",
-	"code": "from the browser", "code_verifier": "proves that we asked", "code_challenge": "a hash of the verifier", "code_challenge_method": "SHA-256",
-	"response_mode": "as a POST, out of the history", "state": "the answer must repeat it", "nonce": "the ID token must repeat it", "client_info": "say whose token it is",
-	"redirect_uri": "where to come back to", "response_type": "an authorization code is wanted",
-	"user_code": "the person's half", "verification_uri": "where to enter it", "expires_in": "seconds it lives",
-	"interval": "seconds between two polls", "token_type": "how to send it", "access_token": "for the API",
-	"refresh_token": "for the next access token", "id_token": "for the program", "ext_expires_in": "in an outage",
-	"Authorization": "the access token", "error_codes": "what to look up",
-	"aud": "for whom it is", "scp": "what the user's app may do", "roles": "what the app may do", "iss": "who issued it",
-	"appid": "which app asked", "azp": "which app asked", "tid": "which tenant", "oid": "the user's id for good", "exp": "until when",
-	"idtyp": "app: nobody signed in", "appidacr": "1: with a secret, 2: with a certificate", "name": "who signed in",
-	"preferred_username": "what people call the user", "sub": "who it speaks about", "jti": "never the same twice",
-	"nbf": "from when", "alg": "how it is signed", "x5t#S256": "which certificate", "typ": "what it is",
-}
+var notes = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"grant_type": "which flow", "client_id": "which app", "client_secret": "proves that it is the app",
+		"client_assertion": "the same, signed with the key", "client_assertion_type": "the assertion is a JWT",
+		"scope": "what for", "device_code": "the program's half of the code",
+		"code": "from the browser", "code_verifier": "proves that we asked", "code_challenge": "a hash of the verifier", "code_challenge_method": "SHA-256",
+		"response_mode": "as a POST, out of the history", "state": "the answer must repeat it", "nonce": "the ID token must repeat it", "client_info": "say whose token it is",
+		"redirect_uri": "where to come back to", "response_type": "an authorization code is wanted",
+		"user_code": "the person's half", "verification_uri": "where to enter it", "expires_in": "seconds it lives",
+		"interval": "seconds between two polls", "token_type": "how to send it", "access_token": "for the API",
+		"refresh_token": "for the next access token", "id_token": "for the program", "ext_expires_in": "in an outage",
+		"Authorization": "the access token", "error_codes": "what to look up",
+		"aud": "for whom it is", "scp": "what the user's app may do", "roles": "what the app may do", "iss": "who issued it",
+		"appid": "which app asked", "azp": "which app asked", "tid": "which tenant", "oid": "the user's id for good", "exp": "until when",
+		"idtyp": "app: nobody signed in", "appidacr": "1: with a secret, 2: with a certificate", "name": "who signed in",
+		"preferred_username": "what people call the user", "sub": "who it speaks about", "jti": "never the same twice",
+		"nbf": "from when", "alg": "how it is signed", "x5t#S256": "which certificate", "typ": "what it is",
+	}
+})
 
 // answerNotes differ from what the same name means in a request.
 var answerNotes = map[string]string{"scope": "what was granted", "device_code": "the program's half", "code": "the word to branch on"}
@@ -234,7 +237,7 @@ func (t *teller) fields(fields []field, special map[string]string, width int) []
 		value = cut(value, width-indent)
 		note := special[f.name]
 		if note == "" {
-			note = notes[f.name]
+			note = notes()[f.name]
 		}
 		line := label + value
 		if room := width - indent - displayWidth(value) - 3; note != "" && displayWidth(note) <= room {

@@ -1,6 +1,9 @@
 package insight
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // permission says in words what a scope or role allows, where its name follows
 // the pattern Resource.Operation.Constraint of Microsoft's APIs, or where it is
@@ -31,7 +34,7 @@ func permission(name string, app bool) Permission {
 	if len(parts) < 2 {
 		return Permission{Name: name}
 	}
-	verb, ok := verbs[strings.ToLower(parts[1])]
+	verb, ok := verbs()[strings.ToLower(parts[1])]
 	if !ok {
 		return Permission{Name: name}
 	}
@@ -68,12 +71,14 @@ func permission(name string, app bool) Permission {
 	return Permission{name, words}
 }
 
-var verbs = map[string]string{
-	"read": "read", "readwrite": "read and write", "readbasic": "read the basics of", "write": "write", "create": "create",
-	"send": "send", "manage": "manage", "invite": "invite", "export": "export", "import": "import", "delete": "delete",
-	"accessasuser": "open as the user", "accessasapp": "open as the app", "sendasapp": "send as the app",
-	"fullcontrol": "fully control", "readwriteall": "read and write all", "use": "use", "execute": "execute",
-}
+var verbs = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"read": "read", "readwrite": "read and write", "readbasic": "read the basics of", "write": "write", "create": "create",
+		"send": "send", "manage": "manage", "invite": "invite", "export": "export", "import": "import", "delete": "delete",
+		"accessasuser": "open as the user", "accessasapp": "open as the app", "sendasapp": "send as the app",
+		"fullcontrol": "fully control", "readwriteall": "read and write all", "use": "use", "execute": "execute",
+	}
+})
 
 // spaced writes CamelCase as words: "groupMember" is "group member".
 func spaced(s string) string {

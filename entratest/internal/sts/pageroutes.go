@@ -3,6 +3,7 @@ package sts
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/fobauth/fob/aadsts"
 )
@@ -10,18 +11,20 @@ import (
 // pageRoutes are the endpoints that people see in a browser: by the path after
 // the tenant in lower case ("oauth2/v2.0/authorize"), or by the whole path where
 // there is no tenant ("/devicelogin"). "userrealm" gets all paths below it.
-var pageRoutes = map[string]handler{
-	"oauth2/authorize":      forBrowsers(func(s *Server, w http.ResponseWriter, r *http.Request, at authority) { s.authorize(w, r, at, true) }),
-	"oauth2/v2.0/authorize": forBrowsers(func(s *Server, w http.ResponseWriter, r *http.Request, at authority) { s.authorize(w, r, at, false) }),
-	"oauth2/logout":         forBrowsers((*Server).logout),
-	"oauth2/v2.0/logout":    forBrowsers((*Server).logout),
-	"oauth2/deviceauth":     forBrowsers((*Server).devicePage),
-	"adminconsent":          forBrowsers((*Server).adminConsent),
-	"v2.0/adminconsent":     forBrowsers((*Server).adminConsent),
-	"userrealm":             (*Server).userRealm,
-	"/devicelogin":          forBrowsers((*Server).devicePage),
-	"/error":                forBrowsers((*Server).lookupPage),
-}
+var pageRoutes = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"oauth2/authorize":      forBrowsers(func(s *Server, w http.ResponseWriter, r *http.Request, at authority) { s.authorize(w, r, at, true) }),
+		"oauth2/v2.0/authorize": forBrowsers(func(s *Server, w http.ResponseWriter, r *http.Request, at authority) { s.authorize(w, r, at, false) }),
+		"oauth2/logout":         forBrowsers((*Server).logout),
+		"oauth2/v2.0/logout":    forBrowsers((*Server).logout),
+		"oauth2/deviceauth":     forBrowsers((*Server).devicePage),
+		"adminconsent":          forBrowsers((*Server).adminConsent),
+		"v2.0/adminconsent":     forBrowsers((*Server).adminConsent),
+		"userrealm":             (*Server).userRealm,
+		"/devicelogin":          forBrowsers((*Server).devicePage),
+		"/error":                forBrowsers((*Server).lookupPage),
+	}
+})
 
 // forBrowsers lets through what a link or a form sends.
 func forBrowsers(next handler) handler {

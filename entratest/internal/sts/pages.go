@@ -97,11 +97,7 @@ var stylesheet string
 // autoSubmit sends the only form of a form_post page.
 const autoSubmit = `document.forms[0].submit()`
 
-var (
-	styleHash  = cspHash(stylesheet)
-	scriptHash = cspHash(autoSubmit)
-)
-
+// cspHash allows content in a Content-Security-Policy.
 func cspHash(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -123,13 +119,13 @@ type page struct {
 
 // send writes the page with headers that let it do nothing but show itself and submit its forms.
 func (pg page) send(w http.ResponseWriter) {
-	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src " + styleHash + "; form-action 'self'"
+	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src " + cspHash(stylesheet) + "; form-action 'self'"
 	if to := formTarget(pg.leadsTo); to != "" {
 		policy += " " + to
 	}
 	var script markup
 	if pg.script {
-		policy += "; script-src " + scriptHash
+		policy += "; script-src " + cspHash(autoSubmit)
 		script = "<script>" + autoSubmit + "</script>"
 	}
 	h := w.Header()

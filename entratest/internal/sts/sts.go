@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
@@ -73,17 +74,19 @@ type handler func(*Server, http.ResponseWriter, *http.Request, authority)
 
 // routes are the endpoints that programs call, by the path after the tenant in
 // lower case. Those that people see are in pageRoutes.
-var routes = map[string]handler{
-	"discovery/instance":                    (*Server).instanceDiscovery,
-	".well-known/openid-configuration":      (*Server).openIDConfigurationV1,
-	"v2.0/.well-known/openid-configuration": (*Server).openIDConfigurationV2,
-	"discovery/keys":                        (*Server).publishKeysV1,
-	"discovery/v2.0/keys":                   (*Server).publishKeysV2,
-	"oauth2/token":                          (*Server).tokenV1,
-	"oauth2/v2.0/token":                     (*Server).tokenV2,
-	"oauth2/devicecode":                     (*Server).deviceCodeV1,
-	"oauth2/v2.0/devicecode":                (*Server).deviceCodeV2,
-}
+var routes = sync.OnceValue(func() map[string]handler {
+	return map[string]handler{
+		"discovery/instance":                    (*Server).instanceDiscovery,
+		".well-known/openid-configuration":      (*Server).openIDConfigurationV1,
+		"v2.0/.well-known/openid-configuration": (*Server).openIDConfigurationV2,
+		"discovery/keys":                        (*Server).publishKeysV1,
+		"discovery/v2.0/keys":                   (*Server).publishKeysV2,
+		"oauth2/token":                          (*Server).tokenV1,
+		"oauth2/v2.0/token":                     (*Server).tokenV2,
+		"oauth2/devicecode":                     (*Server).deviceCodeV1,
+		"oauth2/v2.0/devicecode":                (*Server).deviceCodeV2,
+	}
+})
 
 // ServeHTTP answers one request. It is safe for concurrent use.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -94,17 +97,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if page, ok := pageRoutes[path]; ok { // "/devicelogin" and other paths without a tenant
+	if page, ok := pageRoutes()[path]; ok { // "/devicelogin" and other paths without a tenant
 		page(s, w, r, authority{Base: s.base(r), Segment: "common"})
 		return
 	}
 	segment, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	rest = strings.TrimSuffix(rest, "/")
-	answer, program := routes[rest]
+	answer, program := routes()[rest]
 	if !program {
-		page, ok := pageRoutes[rest]
+		page, ok := pageRoutes()[rest]
 		if strings.HasPrefix(rest, "userrealm/") { // the user name is part of the path
-			page, ok = pageRoutes["userrealm"]
+			page, ok = pageRoutes()["userrealm"]
 		}
 		if !ok || segment == "" {
 			notFound(w)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
@@ -73,15 +74,17 @@ type tokenRequest struct {
 }
 
 // grants are the values of grant_type, in all spellings that clients send.
-var grants = map[string]func(*tokenRequest) (issuance, *refusal){
-	"client_credentials": (*tokenRequest).clientCredentials,
-	"authorization_code": (*tokenRequest).authorizationCode,
-	"refresh_token":      (*tokenRequest).refreshToken,
-	"password":           (*tokenRequest).password,
-	"device_code":        (*tokenRequest).deviceCode,
-	"urn:ietf:params:oauth:grant-type:device_code": (*tokenRequest).deviceCode,
-	"urn:ietf:params:oauth:grant-type:jwt-bearer":  (*tokenRequest).onBehalfOf,
-}
+var grants = sync.OnceValue(func() map[string]func(*tokenRequest) (issuance, *refusal) {
+	return map[string]func(*tokenRequest) (issuance, *refusal){
+		"client_credentials": (*tokenRequest).clientCredentials,
+		"authorization_code": (*tokenRequest).authorizationCode,
+		"refresh_token":      (*tokenRequest).refreshToken,
+		"password":           (*tokenRequest).password,
+		"device_code":        (*tokenRequest).deviceCode,
+		"urn:ietf:params:oauth:grant-type:device_code": (*tokenRequest).deviceCode,
+		"urn:ietf:params:oauth:grant-type:jwt-bearer":  (*tokenRequest).onBehalfOf,
+	}
+})
 
 // readForm reads a form-encoded body. A parameter that comes twice is refused,
 // as RFC 6749 section 3.2 wants it.
@@ -132,7 +135,7 @@ func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request, at aut
 	if q.grantType == "" {
 		return q, absent("grant_type")
 	}
-	if _, ok := grants[q.grantType]; !ok {
+	if _, ok := grants()[q.grantType]; !ok {
 		return q, no(70003, "The app requested an unsupported grant type '%.200s'.", q.grantType)
 	}
 	id := q.form.Get("client_id")
@@ -217,7 +220,7 @@ func (q *tokenRequest) grant() (issuance, *refusal) {
 			return issuance{}, refused
 		}
 	}
-	return grants[q.grantType](q)
+	return grants()[q.grantType](q)
 }
 
 // hasCredential says whether the client sent anything to prove who it is.
