@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -63,7 +64,7 @@ func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
 			s.root.Chmod(filepath.Join(locksName, filepath.Base(file.Path())), 0o600)
 			repaired = true
 			continue
-		case err != nil:
+		case err != nil && !errors.Is(err, syscall.EINTR): // which network file systems answer to any signal
 			return fmt.Errorf("locking %s: %w", file.Path(), err)
 		}
 		select {
