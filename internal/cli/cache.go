@@ -133,6 +133,9 @@ func (inv *invocation) cacheClearCommand() *cobra.Command {
 		if err := inv.resolveCacheDir(s); err != nil {
 			return err
 		}
+		if err := s.hasPlace(); err != nil {
+			return err
+		}
 		if !yes && inv.personAtStdin() {
 			sure, err := inv.ask(cmd.Context(), "Forget all sign-ins and tokens in "+oneLine(storeDir(s))+"? [y/N] ")
 			if err != nil {
@@ -149,6 +152,16 @@ func (inv *invocation) cacheClearCommand() *cobra.Command {
 		}
 		return inv.forgetAll(cmd.Context(), s)
 	})
+}
+
+// hasPlace returns an error if there is no directory to keep things in. What is
+// below no directory would be in the one that the command runs in.
+func (s *settings) hasPlace() error {
+	if s.cacheDir.text != "" {
+		return nil
+	}
+	_, err := os.UserCacheDir() // says what is not set
+	return &problem{status: StatusUsage, text: "there is no place to keep tokens", err: err, fix: "name a directory with --cache-dir or FOB_CACHE_DIR"}
 }
 
 // ask asks the person at the terminal a question; only yes is yes.
@@ -198,6 +211,9 @@ func (inv *invocation) cached(ctx context.Context) ([]cachedRecord, error) {
 	s := &settings{}
 	inv.settings = s
 	if err := inv.resolveCacheDir(s); err != nil {
+		return nil, err
+	}
+	if err := s.hasPlace(); err != nil {
 		return nil, err
 	}
 	all := []cachedRecord{}

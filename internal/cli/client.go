@@ -273,9 +273,8 @@ func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
 	if inv.opened != nil {
 		return inv.opened, nil
 	}
-	if s.cacheDir.text == "" {
-		err := errors.New("neither HOME nor XDG_CACHE_HOME is set")
-		return nil, &problem{status: StatusUsage, text: "there is no place to keep tokens", err: err, fix: "name a directory with --cache-dir or FOB_CACHE_DIR"}
+	if err := s.hasPlace(); err != nil {
+		return nil, err
 	}
 	store, err := filestore.Open(storeDir(s))
 	if err != nil {

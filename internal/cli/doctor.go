@@ -189,6 +189,10 @@ func (d *doctor) network() (insight.Network, error) {
 }
 
 func (d *doctor) cache(ctx context.Context) (*insight.Checkup, error) {
+	if err := d.s.hasPlace(); err != nil {
+		return &insight.Checkup{Area: "cache", Findings: []insight.Finding{{Severity: insight.Warning, What: "there is no place to keep tokens",
+			Why: oneLine(err.Error()), Do: "set HOME, or name a directory with --cache-dir or FOB_CACHE_DIR"}}}, nil
+	}
 	dir := storeDir(d.s)
 	if _, err := os.Stat(dir); err != nil {
 		return insight.CheckCache(dir, nil), nil
@@ -197,6 +201,7 @@ func (d *doctor) cache(ctx context.Context) (*insight.Checkup, error) {
 	store, err := d.inv.openStore(d.s)
 	if err != nil {
 		c := insight.CheckCache(dir, nil)
+		c.Findings = slices.DeleteFunc(c.Findings, func(f insight.Finding) bool { return f.Severity == insight.Note }) // that it holds nothing
 		c.Findings = append(c.Findings, insight.Finding{Severity: insight.Problem, What: "the store does not open", Why: oneLine(err.Error()),
 			Do: "repair what it says, or forget everything and sign in again", Try: "fob cache clear"})
 		return c, nil
@@ -382,7 +387,7 @@ func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any
 
 // user is the signed-in user of the app's tenant, if there is one.
 func (d *doctor) user(ctx context.Context) (fob.TokenSource, fob.Request, error) {
-	if _, err := os.Stat(storeDir(d.s)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(storeDir(d.s)); d.s.hasPlace() != nil || errors.Is(err, fs.ErrNotExist) {
 		return nil, fob.Request{}, nil // and looking makes no store
 	}
 	all, err := d.inv.storedAccounts(ctx, d.s)

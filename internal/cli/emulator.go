@@ -142,6 +142,9 @@ func (inv *invocation) serveEmulator(ctx context.Context, cfg entratest.Config) 
 	if err := inv.resolveCacheDir(s); err != nil {
 		return err
 	}
+	if err := s.hasPlace(); err != nil {
+		return err
+	}
 	cfg.StateDir = filepath.Join(s.cacheDir.text, "emulator")
 	e, err := inv.startEmulator(cfg)
 	if err != nil {

@@ -99,7 +99,11 @@ func readAnnouncement(path string) (Announcement, error) {
 // stored token must not cost a connection.
 func (inv *invocation) findEmulator(cacheDir, wanted string) (*Announcement, error) {
 	address := strings.Contains(wanted, "://")
-	names, err := os.ReadDir(announcementDir(cacheDir))
+	var names []fs.DirEntry
+	var err error
+	if cacheDir != "" { // or whoever made the directory that we are in could announce one
+		names, err = os.ReadDir(announcementDir(cacheDir))
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("looking for the emulator: %w", err)
 	}

@@ -98,6 +98,9 @@ func (inv *invocation) explainLast() (*insight.Explanation, error) {
 	if err := inv.resolveCacheDir(s); err != nil {
 		return nil, err
 	}
+	if err := s.hasPlace(); err != nil {
+		return nil, err
+	}
 	text, err := readBounded(failureFile(s.cacheDir.text), maxFailure)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &problem{status: StatusFailed, text: "no command of fob was refused yet", cause: "nothing is kept in " + s.cacheDir.text,

@@ -37,6 +37,9 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 			if inv.flags.account != "" || inv.flags.tenant != "" || inv.flags.clientID != "" {
 				return &problem{status: StatusUsage, text: "--all forgets everything; it goes with no account, tenant or client"}
 			}
+			if err := s.hasPlace(); err != nil {
+				return err
+			}
 			return inv.forgetAll(ctx, s)
 		}
 		s.tenant, s.clientID = value{inv.flags.tenant, "--tenant"}, value{inv.flags.clientID, "--client-id"}
