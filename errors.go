@@ -104,7 +104,7 @@ type unreachable struct {
 	err  error
 }
 
-func (u *unreachable) Error() string        { return u.what + ": " + u.err.Error() }
+func (u *unreachable) Error() string        { return u.what + ": " + clean(u.err.Error()) } // a proxy's word may be in it
 func (u *unreachable) Unwrap() error        { return u.err }
 func (u *unreachable) Is(target error) bool { return target == ErrUnavailable }
 

@@ -1,6 +1,7 @@
 package fob_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -214,6 +216,31 @@ func TestARefusedConnectionIsUnavailableAndQuick(t *testing.T) {
 	_, err = client.Token(t.Context(), fob.Request{Scopes: []string{"s/.default"}})
 	if !errors.Is(err, fob.ErrUnavailable) || !strings.Contains(err.Error(), address) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatAProxySaysIsMadeHarmless(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			bufio.NewReader(conn).ReadString('\n')
+			io.WriteString(conn, "HTTP/1.1 403 \x1b]0;owned\x07blocked\r\nContent-Length: 0\r\n\r\n")
+			conn.Close()
+		}
+	}()
+	c := &fob.Client{Authority: fob.Authority{Tenant: "t.example"}, ID: "id", Credential: fob.ClientSecret{Secret: fob.NewSecret("secret")},
+		HTTP: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: l.Addr().String()})}}}
+	_, err = c.Token(t.Context(), fob.Request{Scopes: graphDefault})
+	if !errors.Is(err, fob.ErrUnavailable) || !strings.Contains(err.Error(), "blocked") || strings.ContainsAny(err.Error(), "\x1b\x07") {
+		t.Errorf("got %q", err)
 	}
 }
 
