@@ -101,6 +101,9 @@ func (inv *invocation) resolveCredential(s *settings, groups flagGroup) error {
 		}
 		s.refreshToken, s.refreshFrom = token, "--refresh-token-file"
 	}
+	if f.deviceCode && !s.refreshToken.IsZero() {
+		return &problem{status: StatusUsage, text: "--device-code signs a user in, and --refresh-token-file is a sign-in already", fix: "leave one of them out"}
+	}
 	if groups&credentialFlags == 0 {
 		return nil
 	}
@@ -175,6 +178,9 @@ func (inv *invocation) checkIdentityFlags() error {
 // checkCredentialFlags refuses flags that would have no effect.
 func (inv *invocation) checkCredentialFlags(s *settings) error {
 	f := &inv.flags
+	if f.deviceCode && s.credential != nil {
+		return &problem{status: StatusUsage, text: "--device-code signs a user in, but " + s.credentialFrom + " makes the app sign in as itself", fix: "leave one of them out"}
+	}
 	if _, ok := s.credential.(*fob.Certificate); ok {
 		return nil
 	}
