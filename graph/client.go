@@ -60,7 +60,9 @@ type Client struct {
 	// within it. Zero means 100 seconds, what Microsoft's gateways take.
 	Stall time.Duration
 	// MaxPage bounds the size of one page of a collection in bytes, after
-	// decompression. Zero means 64 MiB.
+	// decompression. Zero means 64 MiB. Where pages are read side by side, those
+	// of more than 2 MiB share one and a half times as much and wait for each
+	// other: they cost time, not memory.
 	MaxPage int
 	// Parallel is how many requests a batch of batches has under way at once.
 	// Zero means one after the other.

@@ -133,8 +133,11 @@ func (e *exporter) run(ctx context.Context) error {
 	}
 	close(todo)
 	full, free := make(chan filled), make(chan *page, readers+1)
+	large := newRoom(e.c.maxPage() / 2)
 	for range readers + 1 {
-		free <- &page{}
+		p := &page{room: large}
+		p.more = func(bytes int) error { return large.take(ctx, p, bytes) }
+		free <- p
 	}
 	var all sync.WaitGroup
 	for range readers {
@@ -157,6 +160,7 @@ func (e *exporter) run(ctx context.Context) error {
 				cancel(broken)
 			}
 		}
+		large.give(f.page)
 		free <- f.page
 	}
 	err := context.Cause(ctx)
@@ -281,18 +285,6 @@ func (c closing) Close() error {
 	return err
 }
 
-func line(dst []byte, item jsontext.Value) ([]byte, error) {
-	return append(append(dst, item...), '\n'), nil
-}
-
-// compactLine is line for a service that breaks lines within its items.
-func compactLine(dst []byte, item jsontext.Value) ([]byte, error) {
-	if err := item.Compact(); err != nil {
-		return dst, err
-	}
-	return line(dst, item)
-}
-
 // largeWrite is where one more system call costs nothing any more.
 const largeWrite = 128 << 10
 
@@ -305,28 +297,14 @@ func (e *exporter) put(f filled) error {
 		}
 		e.begin = nil
 	}
-	e.out = e.out[:0]
-	encode := e.o.Encode
-	switch {
-	case encode != nil:
-	case bytes.IndexByte(p.body, '\n') >= 0, bytes.IndexByte(p.body, '\r') >= 0: // each a fast scan, which ContainsAny is not
-		encode = compactLine
-	default:
-		encode = line
-	}
+	// Each a fast scan, which ContainsAny is not.
+	broken := e.o.Encode == nil && (bytes.IndexByte(p.body, '\n') >= 0 || bytes.IndexByte(p.body, '\r') >= 0)
 	for i := range p.items {
-		var err error
-		if e.out, err = encode(e.out, p.item(i)); err != nil {
+		if err := e.append(p.item(i), broken); err != nil {
 			return err
 		}
-		if len(e.out) >= largeWrite {
-			if err := e.write(e.out); err != nil {
-				return err
-			}
-			e.out = e.out[:0]
-		}
 	}
-	if err := e.write(e.out); err != nil {
+	if err := e.flush(); err != nil {
 		return err
 	}
 	f.part.Next, f.part.Done = p.next, p.next == ""
@@ -347,6 +325,48 @@ func (e *exporter) put(f filled) error {
 		e.o.Progress(e.progress)
 	}
 	return nil
+}
+
+// append puts one item behind the others. broken says that there may be line
+// breaks within it.
+func (e *exporter) append(item jsontext.Value, broken bool) error {
+	var err error
+	switch {
+	case e.o.Encode != nil:
+		// Few forms are longer than JSON, and what is long is copied once.
+		if e.out, err = e.o.Encode(slices.Grow(e.out, len(item)), item); err != nil {
+			return err
+		}
+	case broken:
+		if err := item.Compact(pageSyntax); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if len(item) >= largeWrite { // is not copied
+			if err := e.flush(); err != nil {
+				return err
+			}
+			if err := e.write(item); err != nil {
+				return err
+			}
+			item = nil
+		}
+		e.out = append(append(e.out, item...), '\n')
+	}
+	if len(e.out) >= largeWrite {
+		return e.flush()
+	}
+	return nil
+}
+
+// flush writes what has gathered.
+func (e *exporter) flush() error {
+	err := e.write(e.out)
+	if e.out = e.out[:0]; cap(e.out) > 8*largeWrite {
+		e.out = nil
+	}
+	return err
 }
 
 func (e *exporter) write(b []byte) error {

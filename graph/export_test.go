@@ -8,6 +8,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -497,6 +498,60 @@ func TestExportIsFastInFlatMemory(t *testing.T) {
 	}
 	if lines != 1_000_000 || !strings.HasSuffix(last, `00999999"}`) {
 		t.Errorf("%d lines, the last is %s", lines, last)
+	}
+}
+
+// heavy is what is written, and the memory that was in use meanwhile.
+type heavy struct{ written, most uint64 }
+
+func (h *heavy) Write(b []byte) (int, error) {
+	h.written += uint64(len(b))
+	if len(b) > 1<<20 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		h.most = max(h.most, m.HeapAlloc)
+	}
+	return len(b), nil
+}
+
+func TestLargePagesOfAllPartsTogetherAreBounded(t *testing.T) {
+	const size = 30 << 20 // all 37 come, nine at once
+	chunk := []byte(strings.Repeat("x", 64<<10))
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"value":["`)
+		for range size / len(chunk) {
+			w.Write(chunk)
+		}
+		io.WriteString(w, `"]}`)
+	})
+	w.MaxPage = 32 << 20
+	var to heavy
+	p, err := w.Export(t.Context(), &to, "/users", ExportOptions{Parallel: 8})
+	if err != nil || p.Items != 37 || to.written != 37*(size+3) {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	// One and a half times MaxPage, what is not yet large of nine, and what was
+	// read last, to be used again.
+	if bound := uint64(w.MaxPage/2*3 + 9*usualPage + 40<<20); to.most > bound {
+		t.Errorf("%d MiB at once, of at most %d", to.most>>20, bound>>20)
+	}
+}
+
+func TestAServiceRepeatsAMemberAndBreaksLines(t *testing.T) {
+	w := serve(t, says(200, "{\"value\":[\n{\"a\":1,\n\"a\":2}]}"))
+	var out bytes.Buffer
+	if _, err := w.Export(t.Context(), &out, "/users", ExportOptions{}); err != nil || out.String() != "{\"a\":1,\"a\":2}\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+func TestALongItemIsOneLine(t *testing.T) {
+	long := `"` + strings.Repeat("x", 3*largeWrite) + `"`
+	w := serve(t, says(200, `{"value":[1,`+long+`,2,`+long+`]}`))
+	var out bytes.Buffer
+	if _, err := w.Export(t.Context(), &out, "/users", ExportOptions{}); err != nil || out.String() != "1\n"+long+"\n2\n"+long+"\n" {
+		t.Errorf("%d bytes, %v", out.Len(), err)
 	}
 }
 

@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,12 +33,32 @@ type page struct {
 
 	reader  bytes.Buffer
 	decoder jsontext.Decoder
+
+	room  *room                 // that it shares with others; nil: there are none
+	more  func(bytes int) error // is asked before it becomes larger than usual; nil: it may
+	taken int                   // how much of the room it has
 }
 
 type span struct{ start, end int }
 
 func (p *page) item(i int) jsontext.Value {
 	return jsontext.Value(p.body[p.items[i].start:p.items[i].end])
+}
+
+// What a page takes as a rule, and what no service sends.
+const (
+	usualPage  = 2 << 20
+	usualItems = 64 << 10
+	maxItems   = 1 << 20
+	maxLink    = 64 << 10
+)
+
+// claim asks for more than a usual page has.
+func (p *page) claim(bytes int) error {
+	if p.more == nil {
+		return nil
+	}
+	return p.more(bytes)
 }
 
 var (
@@ -95,6 +117,9 @@ func MendJSON(answer []byte) []byte {
 		case utf16.DecodeRune(first, second) != unicode.ReplacementChar:
 			i += 12
 		case utf16.IsSurrogate(first):
+			if mended == nil {
+				mended = make([]byte, 0, len(answer))
+			}
 			mended = append(append(mended, answer[kept:i]...), `\ufffd`...)
 			i += 6
 			kept = i
@@ -131,11 +156,11 @@ func (p *page) members() error {
 	d.ReadToken()
 	values := 0
 	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
+		name, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		switch name.String() {
+		switch string(envelopeName(name)) {
 		case "value":
 			if values++; values > 1 {
 				return errors.New(`an answer with two "value" arrays`)
@@ -177,6 +202,18 @@ func (p *page) members() error {
 	return nil
 }
 
+// envelopeName is the name of a member, if it can be one that is looked for.
+func envelopeName(quoted jsontext.Value) []byte {
+	switch {
+	case len(quoted) > 100:
+		return nil
+	case bytes.IndexByte(quoted, '\\') < 0:
+		return quoted[1 : len(quoted)-1]
+	}
+	name, _ := jsontext.AppendUnquote(nil, quoted)
+	return name
+}
+
 func (p *page) elements() error {
 	d := &p.decoder
 	d.ReadToken()
@@ -188,6 +225,15 @@ func (p *page) elements() error {
 		if v.Kind() == 'n' {
 			continue // services of the directory do send null items; they hold nothing
 		}
+		if n := len(p.items); n == cap(p.items) && n >= usualItems {
+			if n >= maxItems {
+				return fmt.Errorf("a page of more than %d items; ask for fewer with $top", maxItems)
+			}
+			if err := p.claim(n * int(unsafe.Sizeof(span{}))); err != nil {
+				return err
+			}
+			p.items = slices.Grow(p.items, n)
+		}
 		end := int(d.InputOffset())
 		p.items = append(p.items, span{end - len(v), end})
 	}
@@ -196,7 +242,7 @@ func (p *page) elements() error {
 }
 
 func (p *page) link(to *string) error {
-	v, err := p.decoder.ReadToken()
+	v, err := p.decoder.ReadValue()
 	switch {
 	case err != nil:
 		return err
@@ -204,11 +250,15 @@ func (p *page) link(to *string) error {
 		return nil
 	case v.Kind() != '"':
 		return errors.New("a link to the next page that is no text")
-	case *to != "" && *to != v.String():
+	case len(v) > maxLink:
+		return fmt.Errorf("a link to the next page of more than %d KiB", maxLink>>10)
+	}
+	link, err := jsontext.AppendUnquote(nil, v)
+	if err == nil && *to != "" && *to != string(link) {
 		return errors.New("an answer with two links to the next page")
 	}
-	*to = v.String()
-	return nil
+	*to = string(link)
+	return err
 }
 
 // peek looks for the link to the next page in a body that may not be complete
@@ -243,17 +293,23 @@ func (p *page) peek() (next string, decided bool) {
 // told of the next page as soon as its link is there.
 // length is what was announced; -1 if nothing was.
 func (p *page) read(from io.Reader, length int64, most int, foresee func(next string)) error {
+	tooLarge := fmt.Errorf("a page of more than %d MiB; ask for fewer items with $top, or for less of each with $select", most>>20)
+	if length > int64(most) {
+		return tooLarge
+	}
 	// One byte more, to see the end without growing; an announcement alone
 	// gets no more than a page of usual size.
 	p.body = slices.Grow(p.body[:0], int(min(max(length+1, 64<<10), 1<<20)))
 	for {
 		if len(p.body) == cap(p.body) {
-			p.body = slices.Grow(p.body, cap(p.body)/2)
+			if err := p.grow(int(length), most); err != nil {
+				return err
+			}
 		}
 		n, err := from.Read(p.body[len(p.body):cap(p.body)])
 		p.body = p.body[:len(p.body)+n]
 		if len(p.body) > most {
-			return fmt.Errorf("a page of more than %d MiB; ask for fewer items with $top, or for less of each with $select", most>>20)
+			return tooLarge
 		}
 		if foresee != nil && n > 0 {
 			if next, decided := p.peek(); decided || len(p.body) > 64<<10 {
@@ -267,6 +323,11 @@ func (p *page) read(from io.Reader, length int64, most int, foresee func(next st
 			if err = p.parse(); err == nil || errors.Is(err, errTruncated) {
 				return err
 			}
+			if len(p.body) > usualPage {
+				if err := p.claim(len(p.body)); err != nil { // it would be there twice
+					return err
+				}
+			}
 			if mended := MendJSON(p.body); !bytes.Equal(mended, p.body) {
 				p.body = mended
 				err = p.parse()
@@ -277,6 +338,106 @@ func (p *page) read(from io.Reader, length int64, most int, foresee func(next st
 			return err
 		}
 	}
+}
+
+// grow makes room for more of a body. What is large already grows in a few
+// steps: memory that a step has asked for is touched when something is written
+// there, and what it was copied from is wasted.
+func (p *page) grow(announced, most int) error {
+	size := cap(p.body) + cap(p.body)/2
+	switch {
+	case announced >= len(p.body):
+		size = announced + 1
+	case size > usualPage:
+		for size = most/16 + 1; size <= cap(p.body); size *= 4 {
+		}
+	}
+	size = min(size, most+1)
+	if size > usualPage {
+		if err := p.claim(size - max(cap(p.body), usualPage)); err != nil {
+			return err
+		}
+	}
+	p.body = append(p.room.buffer(size), p.body...)
+	return nil
+}
+
+// room is what pages larger than usual that are under way at the same time may
+// take, all of them together: one waits until another has been used. The first
+// that has to wait gets what it wants all the same, or none would ever be whole.
+type room struct {
+	mu      sync.Mutex // guards the rest
+	left    int        // bytes; below zero while there is a first
+	first   *page
+	spare   []byte        // the largest that was given back
+	changed chan struct{} // closed when a page has given back what it took
+}
+
+func newRoom(bytes int) *room { return &room{left: bytes, changed: make(chan struct{})} }
+
+// take waits until p may have so many bytes more.
+func (r *room) take(ctx context.Context, p *page, bytes int) error {
+	for {
+		r.mu.Lock()
+		if r.left < bytes && r.first == nil {
+			r.first = p
+		}
+		if r.left >= bytes || r.first == p {
+			r.left -= bytes
+			p.taken += bytes
+			r.mu.Unlock()
+			return nil
+		}
+		changed := r.changed
+		r.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// buffer makes a body of the size, of one that is not used any more if it can.
+func (r *room) buffer(size int) []byte {
+	if r == nil {
+		return make([]byte, 0, size)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	body := r.spare
+	if cap(body) < size || cap(body) > 2*size {
+		return make([]byte, 0, size)
+	}
+	r.spare = nil
+	return body[:0]
+}
+
+// give takes back what p has, which has been used.
+func (r *room) give(p *page) {
+	if p.taken == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cap(p.body) > usualPage {
+		if cap(p.body) > cap(r.spare) {
+			r.spare = p.body
+		}
+		p.body = nil
+	}
+	if cap(p.items) > usualItems {
+		p.items = nil
+	}
+	p.reader = bytes.Buffer{}
+	p.decoder.Reset(&p.reader)
+	r.left += p.taken
+	p.taken = 0
+	if r.first == p {
+		r.first = nil
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // walk is the state of going through a collection from page to page.

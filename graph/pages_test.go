@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -279,6 +280,30 @@ func TestAPageThatIsTooLargeIsNotRead(t *testing.T) {
 				return
 			}
 		}
+	})
+	w.MaxPage = 1 << 20
+	_, err := collect(t, w, "/users")
+	wantError(t, err, "more than 1 MiB", "$top")
+}
+
+func TestWhatNoServiceSendsIsNotKept(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"value":[1],"@odata.nextLink":"https://x/` + strings.Repeat("x", maxLink) + `"}`:  "a link to the next page of more than 64 KiB",
+		`{"value":[1],"@odata.deltaLink":"https://x/` + strings.Repeat("x", maxLink) + `"}`: "a link to the next page of more than 64 KiB",
+		`{"value":[0` + strings.Repeat(",0", 2*maxItems) + `]}`:                             "a page of more than 1048576 items; ask for fewer with $top",
+	} {
+		w := serve(t, says(200, body))
+		_, err := collect(t, w, "/users")
+		wantError(t, err, want)
+	}
+}
+
+func TestAPageThatIsAnnouncedTooLargeIsNotRead(t *testing.T) {
+	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "2000000")
+		io.WriteString(w, "{") // and no more, for as long as somebody waits
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
 	})
 	w.MaxPage = 1 << 20
 	_, err := collect(t, w, "/users")

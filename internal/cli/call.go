@@ -646,14 +646,21 @@ const maxAnswer = 64 << 20
 
 // whole reads an answer to its end.
 func (c *call) whole(resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, c.reading(err)
-	case len(body) > maxAnswer:
-		return nil, fmt.Errorf("an answer of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxAnswer>>20)
+	body := make([]byte, 0, 64<<10)
+	for {
+		n, err := resp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case err == io.EOF:
+			return graph.MendJSON(body), nil
+		case err != nil:
+			return nil, c.reading(err)
+		case len(body) > maxAnswer:
+			return nil, fmt.Errorf("an answer of more than %d MiB; ask for fewer items with $top, or for less of each with $select", maxAnswer>>20)
+		case len(body) == cap(body): // in few steps, because every one leaves a copy behind
+			body = append(make([]byte, 0, min(4*cap(body), maxAnswer+1)), body...)
+		}
 	}
-	return graph.MendJSON(body), nil
 }
 
 // reading says that an error is about the answer, if it is not about the
@@ -704,7 +711,7 @@ func broken(err error, body []byte) error {
 // readItems writes the members of "value" to out, or all of the body if it is
 // no collection. It returns the link to the next page.
 func readItems(body []byte, out sink) (next string, err error) {
-	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)) // a Buffer is not copied
 	collection, next, err := readCollection(d, out)
 	if err == nil {
 		if _, err = d.ReadToken(); err != io.EOF {
@@ -745,7 +752,7 @@ func readCollection(d *jsontext.Decoder, out sink) (collection bool, next string
 			var raw jsontext.Value
 			if raw, err = d.ReadValue(); err == nil && raw.Kind() != 'n' {
 				var link string
-				if json.Unmarshal(raw, &link) != nil || next != "" && next != link {
+				if len(raw) > maxLink || json.Unmarshal(raw, &link) != nil || next != "" && next != link {
 					wrong = errLink
 				}
 				next = link
@@ -766,7 +773,10 @@ func readCollection(d *jsontext.Decoder, out sink) (collection bool, next string
 	return collection, next, nil
 }
 
-var errLink = errors.New("its link to the next page is none, or there are two of them")
+// maxLink bounds a link to the next page in bytes.
+const maxLink = 64 << 10
+
+var errLink = fmt.Errorf("its link to the next page is none or has more than %d KiB, or there are two of them", maxLink>>10)
 
 func readElements(d *jsontext.Decoder, out sink) error {
 	if _, err := d.ReadToken(); err != nil {

@@ -85,6 +85,19 @@ func TestANextLinkThatLeadsBackEnds(t *testing.T) {
 	}
 }
 
+func TestANextLinkOfAnyLengthIsNotSent(t *testing.T) {
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			t.Error("it was sent")
+		}
+		fmt.Fprintf(w, `{"value":[{"id":1}],"@odata.nextLink":"https://%s/v1.0/users?p=%s"}`, r.Host, strings.Repeat("x", 1<<20))
+	})
+	got := call("/users", "--all", "-o", "ndjson")
+	if got.status != StatusFailed || got.stdout != "" || !strings.Contains(got.stderr, "has more than 64 KiB") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAnAnswerWithoutValueIsOneItem(t *testing.T) {
 	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "{ \"a\" : 1,\n \"value\" : \"text\" }")

@@ -97,7 +97,8 @@ func (l *lineWriter) item(v jsontext.Value) error {
 }
 
 func (l *lineWriter) put(before string, v jsontext.Value, after string) error {
-	l.buffer = append(append(l.buffer[:0], before...), v...)
+	l.buffer = slices.Grow(resized(l.buffer), len(before)+len(v)+len(after))
+	l.buffer = append(append(l.buffer, before...), v...)
 	text := jsontext.Value(l.buffer[len(before):])
 	if err := text.Compact(jsontext.AllowDuplicateNames(true)); err != nil {
 		return err
@@ -116,6 +117,15 @@ func (l *lineWriter) put(before string, v jsontext.Value, after string) error {
 	}
 	_, err := visible{l.w}.Write(append(l.buffer, after...))
 	return writing(err)
+}
+
+// resized is an empty buffer to be used again, unless it once held something
+// unusually long.
+func resized(buffer []byte) []byte {
+	if cap(buffer) > 1<<20 {
+		return nil
+	}
+	return buffer[:0]
 }
 
 // flush passes on what has gathered: at once to a person, otherwise so often
@@ -249,7 +259,7 @@ func (g *grid) row(v jsontext.Value) ([]tableCell, error) {
 		}
 	}
 	clear(g.cells)
-	g.texts = g.texts[:0]
+	g.texts = resized(g.texts)
 	err := g.members(v, func(name, value jsontext.Value) error {
 		i, ok := g.places[string(name)]
 		if !ok {
@@ -297,12 +307,12 @@ func (g *grid) cell(v jsontext.Value) (tableCell, error) {
 		text := v[1 : len(v)-1]
 		var err error
 		if bytes.IndexByte(text, '\\') >= 0 {
-			g.texts, err = jsontext.AppendUnquote(g.texts, v)
+			g.texts, err = jsontext.AppendUnquote(slices.Grow(g.texts, len(v)), v)
 			text = g.texts[start:]
 		}
 		return tableCell{text: harmless(text)}, err
 	case '{', '[':
-		g.texts = append(g.texts, v...)
+		g.texts = append(slices.Grow(g.texts, len(v)), v...)
 		whole := jsontext.Value(g.texts[start:])
 		err := whole.Compact(jsontext.AllowDuplicateNames(true))
 		if len(whole) == len("[]") {
@@ -313,15 +323,32 @@ func (g *grid) cell(v jsontext.Value) (tableCell, error) {
 	return tableCell{text: v, number: true}, nil
 }
 
-// sample is how many items are looked at before the columns are settled.
-const sample = 200
+// sample is how many items are looked at before the columns are settled, and
+// how many bytes of them.
+const (
+	sample      = 200
+	sampleBytes = 4 << 20
+)
+
+// waiting are items that come before the columns are known.
+type waiting struct {
+	items []jsontext.Value
+	bytes int
+}
+
+// add keeps one more, and reports whether these are enough.
+func (w *waiting) add(v jsontext.Value) (enough bool) {
+	w.items = append(w.items, v.Clone())
+	w.bytes += len(v)
+	return len(w.items) >= sample || w.bytes >= sampleBytes
+}
 
 // csvWriter prints a table as RFC 4180 has it.
 type csvWriter struct {
 	inv     *invocation
 	w       *bufio.Writer
 	grid    grid
-	waiting []jsontext.Value // items that come before the columns are known
+	waiting waiting
 	begun   bool
 	buffer  []byte
 }
@@ -336,8 +363,8 @@ func (c *csvWriter) item(v jsontext.Value) error {
 		}
 		return c.write(v)
 	}
-	c.waiting = append(c.waiting, v.Clone())
-	if err := c.grid.look(v); err != nil || len(c.waiting) < sample {
+	enough := c.waiting.add(v)
+	if err := c.grid.look(v); err != nil || !enough {
 		return err
 	}
 	return c.begin()
@@ -348,12 +375,12 @@ func (c *csvWriter) begin() error {
 	if _, err := c.w.Write(csvHead(c.grid.columns)); err != nil {
 		return writing(err)
 	}
-	for _, v := range c.waiting {
+	for _, v := range c.waiting.items {
 		if err := c.write(v); err != nil {
 			return err
 		}
 	}
-	c.waiting = nil
+	c.waiting = waiting{}
 	return nil
 }
 
@@ -362,7 +389,7 @@ func (c *csvWriter) write(v jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	c.buffer = appendCSV(c.buffer[:0], row)
+	c.buffer = appendCSV(slices.Grow(resized(c.buffer), len(v)), row)
 	_, err = c.w.Write(c.buffer)
 	return writing(err)
 }
@@ -454,7 +481,7 @@ type tableWriter struct {
 	w       *bufio.Writer
 	term    terminal
 	grid    grid
-	waiting []jsontext.Value
+	waiting waiting
 	count   int   // items so far
 	shown   []int // columns, in their order
 	widths  []int
@@ -471,13 +498,13 @@ func (t *tableWriter) item(v jsontext.Value) error {
 		}
 		return t.line(row, "")
 	}
-	t.waiting = append(t.waiting, v.Clone())
+	enough := t.waiting.add(v)
 	if !t.grid.named {
 		if err := t.grid.look(v); err != nil {
 			return err
 		}
 	}
-	if len(t.waiting) < sample {
+	if !enough {
 		return nil
 	}
 	return t.begin()
@@ -489,14 +516,14 @@ func (t *tableWriter) begin() error {
 	head := headOf(t.grid.columns)
 	used := make([]bool, len(head))
 	t.widths = make([]int, len(head))
-	for _, v := range t.waiting {
+	for _, v := range t.waiting.items {
 		row, err := t.grid.row(v)
 		if err != nil {
 			return err
 		}
 		for i := range row {
 			used[i] = used[i] || len(row[i].text) > 0
-			t.widths[i] = max(t.widths[i], cellWidth(row[i].text))
+			t.widths[i] = max(t.widths[i], min(cellWidth(row[i].text), widest))
 		}
 	}
 	for i, name := range head {
@@ -515,7 +542,7 @@ func (t *tableWriter) begin() error {
 	if err := t.line(head, styleLabel); err != nil {
 		return err
 	}
-	for _, v := range t.waiting {
+	for _, v := range t.waiting.items {
 		row, err := t.grid.row(v)
 		if err == nil {
 			err = t.line(row, "")
@@ -524,9 +551,13 @@ func (t *tableWriter) begin() error {
 			return err
 		}
 	}
-	t.waiting = nil
+	t.waiting = waiting{}
 	return nil
 }
+
+// widest is how wide a column becomes at most; what is longer stands out. Every
+// line is filled up to there.
+const widest = 1000
 
 // narrow is the width below which a column is not cut.
 const narrow = 16
@@ -572,7 +603,7 @@ func boolInt(b bool) int {
 }
 
 func (t *tableWriter) line(row []tableCell, style string) error {
-	b := t.buffer[:0]
+	b := resized(t.buffer)
 	for _, i := range t.shown {
 		text := row[i].text
 		if t.term.is {

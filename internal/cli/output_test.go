@@ -121,6 +121,35 @@ func TestAColumnThatOnlyLaterItemsHaveIsSaid(t *testing.T) {
 	}
 }
 
+func TestLongItemsAreNotGatheredForTheirColumns(t *testing.T) {
+	item := jsontext.Value(`{"long":"` + strings.Repeat("x", sampleBytes/4) + `"}`)
+	for _, form := range []string{"csv", "table"} {
+		var out bytes.Buffer
+		to := sinkTo(&out, form)
+		for range 5 {
+			if err := to.item(item); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out.Len() < sampleBytes {
+			t.Errorf("%s: of %d bytes that came %d were written", form, 5*len(item), out.Len())
+		}
+	}
+}
+
+func TestOneLongTextFillsNotEveryLineOfATable(t *testing.T) {
+	var out bytes.Buffer
+	table := sinkTo(&out, "table")
+	for _, item := range []string{`{"a":"` + strings.Repeat("x", 100_000) + `","b":1}`, `{"a":"y","b":2}`} {
+		if err := table.item(jsontext.Value(item)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.end(true); err != nil || out.Len() > 100_000+3*(widest+10) {
+		t.Errorf("%d bytes, %v", out.Len(), err)
+	}
+}
+
 func TestAnInterruptedListIsNoWholeArray(t *testing.T) {
 	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery != "" {

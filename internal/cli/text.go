@@ -11,6 +11,7 @@ import (
 // breaks and marks that change the direction of writing become spaces.
 func oneLine(s string) string {
 	var b strings.Builder
+	b.Grow(len(s))
 	for _, r := range s {
 		if unprintable(r) {
 			r = ' '
