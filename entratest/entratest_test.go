@@ -149,6 +149,25 @@ func TestASignedInUserSeesHerself(t *testing.T) {
 	}
 }
 
+// Clients compare the two, as OpenID Connect Core section 5.3.2 wants it.
+func TestUserinfoSpeaksOfWhomTheIDTokenSpeaksOf(t *testing.T) {
+	e := entratest.New(t)
+	a := userSignIn(t, e, entratest.AdaUPN, "openid profile User.Read", nil)
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(a.str("id_token"), ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id struct {
+		Subject string `json:"sub"`
+	}
+	if err := json.Unmarshal(payload, &id); err != nil || id.Subject == "" {
+		t.Fatalf("ID token %s: %v", payload, err)
+	}
+	if info := get(t, e, e.GraphURL()+"/oidc/userinfo", a.str("access_token")); info.str("sub") != id.Subject {
+		t.Errorf("the subject is %s, and that of the ID token %s", info.text, id.Subject)
+	}
+}
+
 func TestATokenForTheEmulatorsOwnGraphAddressIsGood(t *testing.T) {
 	e := entratest.New(t)
 	form := daemonForm()

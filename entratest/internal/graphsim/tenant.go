@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -171,9 +172,10 @@ func (c *call) oidc(path []string) {
 	if !ok {
 		return
 	}
-	// The same person has the same subject here as in the ID token only when
-	// the token says so: subjects are pairwise.
-	o := object{{"sub", c.token.text("sub")}, {"name", u.DisplayName}, {"family_name", u.Surname}, {"given_name", u.GivenName},
+	// Subjects are pairwise: the client knows the person by that of its ID token,
+	// which the access token says besides its own.
+	sub := cmp.Or(str(inside(c.token["xms_st"], "sub")), c.token.text("sub"))
+	o := object{{"sub", sub}, {"name", u.DisplayName}, {"family_name", u.Surname}, {"given_name", u.GivenName},
 		{"picture", c.origin() + "/v1.0/me/photo/$value"}}
 	if u.Mail != "" && slices.Contains(c.token.permissions(), "email") {
 		o = append(o, member{"email", u.Mail})
