@@ -700,6 +700,30 @@ func TestTheClockCanBeSet(t *testing.T) {
 	}
 }
 
+func TestTheLogKnowsWhatPeopleWereRefusedWith(t *testing.T) {
+	e := entratest.New(t)
+	client := e.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, c := range []struct {
+		redirect, scope, mode string
+		code                  int
+	}{
+		{"http://elsewhere.example", "User.Read", "query", 50011}, // shown on a page
+		{"http://localhost", "api://nothing/x", "query", 500011},
+		{"http://localhost", "api://nothing/x", "form_post", 500011},
+	} {
+		q := url.Values{"client_id": {entratest.CLIClientID}, "response_type": {"code"}, "redirect_uri": {c.redirect}, "scope": {c.scope}, "response_mode": {c.mode}}
+		res, err := client.Get(e.URL() + "/" + entratest.TenantID + "/oauth2/v2.0/authorize?" + q.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if log := e.Requests(); log[len(log)-1].Code != c.code {
+			t.Errorf("%s by %s: %d, want %d", c.scope, c.mode, log[len(log)-1].Code, c.code)
+		}
+	}
+}
+
 func TestTheLogShowsWhatWasAskedWithoutSecrets(t *testing.T) {
 	e := entratest.New(t)
 	form := daemonForm()

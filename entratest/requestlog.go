@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,20 +124,12 @@ func (o *observer) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController find what the connection can do.
 func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-var aadstsNumber = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`AADSTS(\d{4,8})`) })
-
-// refusalCode finds the AADSTS number in the headers of an answer: the token
-// service states it for telemetry, a redirect carries it in its description.
+// refusalCode finds the AADSTS number in the headers of an answer, where the
+// sign-in service states it for telemetry.
 func refusalCode(h http.Header) int {
-	if f := strings.Split(h.Get("X-Ms-Clitelem"), ","); len(f) > 1 {
-		n, _ := strconv.Atoi(f[1])
-		return n
-	}
-	if m := aadstsNumber().FindStringSubmatch(h.Get("Location")); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		return n
-	}
-	return 0
+	f := strings.Split(h.Get("X-Ms-Clitelem")+",0", ",")
+	n, _ := strconv.Atoi(f[1])
+	return n
 }
 
 // form parses a body that is a form, and leaves it to be read again.

@@ -3,7 +3,6 @@ package entratest
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -53,12 +52,5 @@ func TestAFormIsStillThereAfterItWasLogged(t *testing.T) {
 		if (logged.Get("a") == "1") != (name == "small") {
 			t.Errorf("%s: logged %d bytes", name, len(logged.Get("a")))
 		}
-	}
-}
-
-func TestTheCodeOfARefusedRedirectIsFound(t *testing.T) {
-	h := http.Header{"Location": {"http://localhost/?error=access_denied&error_description=AADSTS65004%3a+declined"}}
-	if got := refusalCode(h); got != 65004 {
-		t.Errorf("got %d", got)
 	}
 }

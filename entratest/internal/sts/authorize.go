@@ -277,7 +277,7 @@ func wrongRedirect(app *directory.App, sent string) *refusal {
 // answerRefusal tells the app that there will be nothing.
 func (s *Server) answerRefusal(w http.ResponseWriter, r *http.Request, a authorization, refused *refusal) {
 	trace := newTraceID()
-	w.Header().Set("X-Ms-Request-Id", trace)
+	identify(w, trace, refused.Code)
 	fields := []attr{{"error", refused.OAuth}, {"error_description", refused.description(s.World.Now(), trace, correlationID(r))}}
 	if refused.Code == 65004 {
 		fields = append(fields, attr{"error_subcode", "cancel"})

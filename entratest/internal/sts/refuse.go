@@ -100,6 +100,13 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, n *refusal) {
 	s.answer(w, r, n.Status, body.TraceID, body.CorrelationID, n.Code, body)
 }
 
+// identify says in the headers which answer this is, and the AADSTS number that
+// it says no with. The log of requests reads it there.
+func identify(w http.ResponseWriter, trace string, code int) {
+	w.Header().Set("X-Ms-Request-Id", trace)
+	w.Header().Set("X-Ms-Clitelem", "1,"+strconv.Itoa(code)+",0,,")
+}
+
 // answer sends a JSON body with the headers of the token service.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, trace, correlation string, code int, body any) {
 	h := w.Header()
@@ -109,9 +116,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, trac
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Ms-Request-Id", trace)
 	h.Set("X-Ms-Ests-Server", "2.1.0.0 - EMULATOR")
-	h.Set("X-Ms-Clitelem", "1,"+strconv.Itoa(code)+",0,,")
+	identify(w, trace, code)
 	if sentRequestID(r) != "" {
 		h.Set("Client-Request-Id", correlation)
 	}

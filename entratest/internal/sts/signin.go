@@ -200,6 +200,6 @@ func (s *Server) details(w http.ResponseWriter, r *http.Request, refused *refusa
 	d := refusalDetails{status: refused.Status, description: fmt.Sprintf("AADSTS%d: %s", refused.Code, refused.Text),
 		trace: newTraceID(), correlation: correlationID(r), timestamp: timestamp(s.World.Now())}
 	d.cause, d.fix = explain(refused.Code)
-	w.Header().Set("X-Ms-Request-Id", d.trace)
+	identify(w, d.trace, refused.Code)
 	return d
 }
