@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // What callers branch on with [errors.Is].
@@ -165,31 +166,8 @@ func aadstsNumbers(description string) []int {
 const maxText = 2048
 
 // clean makes a text of a server or a file harmless for a terminal, a log and
-// a CSV: control characters (C0, C1), line breaks, bidirectional and invisible
-// marks become spaces, runs of them one space; at most maxText bytes stay.
-func clean(s string) string {
-	var b strings.Builder
-	space := true
-	for _, r := range s {
-		if b.Len() >= maxText {
-			b.WriteString("…")
-			break
-		}
-		switch {
-		case r == utf8.RuneError, r < 0x21, 0x7f <= r && r <= 0xa0, r == 0x061c,
-			0x200b <= r && r <= 0x200f, 0x2028 <= r && r <= 0x202f, 0x2060 <= r && r <= 0x206f,
-			r == 0xfeff, 0xfff9 <= r && r <= 0xfffb, 0xe0000 <= r && r <= 0xe007f:
-			if !space {
-				b.WriteByte(' ')
-				space = true
-			}
-		default:
-			b.WriteRune(r)
-			space = false
-		}
-	}
-	return strings.TrimRight(b.String(), " ")
-}
+// a CSV.
+func clean(s string) string { return harmless.Text(s, maxText) }
 
 // errAbandoned is what followers of a call that panicked get.
 var errAbandoned = errors.New("the call that was getting this token did not finish")

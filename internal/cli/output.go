@@ -10,10 +10,13 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // sink takes the items of an answer and prints them in one of the forms.
@@ -68,12 +71,14 @@ func (v visible) Write(p []byte) (int, error) {
 	}
 	var b strings.Builder
 	for _, r := range string(p) {
-		if r >= 0x7f && unprintable(r) && r <= 0xffff {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		} else if r > 0xffff && unprintable(r) {
-			b.WriteRune(' ')
-		} else {
+		switch {
+		case r < 0x7f || r != utf8.RuneError && !harmless.Unsafe(r):
 			b.WriteRune(r)
+		case r <= 0xffff:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
 		}
 	}
 	_, err := io.WriteString(v.w, b.String())
@@ -310,7 +315,7 @@ func (g *grid) cell(v jsontext.Value) (tableCell, error) {
 			g.texts, err = jsontext.AppendUnquote(slices.Grow(g.texts, len(v)), v)
 			text = g.texts[start:]
 		}
-		return tableCell{text: harmless(text)}, err
+		return tableCell{text: oneLineBytes(text)}, err
 	case '{', '[':
 		g.texts = append(slices.Grow(g.texts, len(v)), v...)
 		whole := jsontext.Value(g.texts[start:])
@@ -318,7 +323,7 @@ func (g *grid) cell(v jsontext.Value) (tableCell, error) {
 		if len(whole) == len("[]") {
 			return tableCell{}, err
 		}
-		return tableCell{text: harmless(whole)}, err
+		return tableCell{text: oneLineBytes(whole)}, err
 	}
 	return tableCell{text: v, number: true}, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // oneLine makes a text harmless for a terminal: control characters, line
@@ -13,7 +15,7 @@ func oneLine(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
 	for _, r := range s {
-		if unprintable(r) {
+		if r == utf8.RuneError || harmless.Unsafe(r) {
 			r = ' '
 		}
 		b.WriteRune(r)
@@ -21,9 +23,9 @@ func oneLine(s string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// harmless is oneLine for a text that is harmless nearly always, and then not
-// copied.
-func harmless(text []byte) []byte {
+// oneLineBytes is oneLine for a text that is harmless nearly always, and then
+// not copied.
+func oneLineBytes(text []byte) []byte {
 	if !isHarmless(text, ' ') {
 		return []byte(oneLine(string(text)))
 	}
@@ -39,19 +41,12 @@ func isHarmless(text []byte, least byte) bool {
 			continue
 		}
 		r, size := utf8.DecodeRune(text[i:])
-		if unprintable(r) {
+		if r == utf8.RuneError || harmless.Unsafe(r) {
 			return false
 		}
 		i += size
 	}
 	return true
-}
-
-// unprintable reports whether a terminal would act on r instead of showing it.
-func unprintable(r rune) bool {
-	return r < 0x20 || 0x7f <= r && r <= 0x9f || r == 0x061c || r == utf8.RuneError ||
-		0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f ||
-		r == 0xfeff || 0xfff9 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe007f
 }
 
 // quoted puts a value of the user into a sentence, bounded in length.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/aadsts"
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 func TestEveryCodeIsExplainedWithAFixAndACommandThatProvesIt(t *testing.T) {
@@ -136,7 +137,7 @@ func FuzzExplain(f *testing.F) {
 		if err := e.Render(&b, Style{Width: 80}); err != nil || e.Summary == "" {
 			t.Fatalf("%q: %v", text, err)
 		}
-		if strings.ContainsFunc(strings.ReplaceAll(b.String(), "\n", ""), unsafe) {
+		if strings.ContainsFunc(strings.ReplaceAll(b.String(), "\n", ""), harmless.Unsafe) {
 			t.Fatalf("%q", b.String())
 		}
 	})

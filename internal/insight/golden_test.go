@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/harmless"
 	"github.com/go-json-experiment/json"
 )
 
@@ -141,7 +142,7 @@ func TestNoReportHasControlCharactersOrLinesThatAreTooLong(t *testing.T) {
 		}
 		for line := range strings.Lines(b.String()) {
 			line = strings.TrimSuffix(line, "\n")
-			if i := strings.IndexFunc(line, unsafe); i >= 0 {
+			if i := strings.IndexFunc(line, harmless.Unsafe); i >= 0 {
 				t.Errorf("%s: %q", name, line)
 			}
 			// Commands and JSON are to be copied: they are not broken.
@@ -154,7 +155,7 @@ func TestNoReportHasControlCharactersOrLinesThatAreTooLong(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if i := strings.IndexFunc(string(data), unsafe); i >= 0 {
+		if i := strings.IndexFunc(string(data), harmless.Unsafe); i >= 0 {
 			t.Errorf("%s: the JSON has %q", name, data[i:min(i+20, len(data))])
 		}
 	}

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // Report is what every function of this package returns: marshal it for
@@ -144,49 +146,8 @@ func count(n int64, unit string) string {
 	return fmt.Sprintf("%d %ss", n, unit)
 }
 
-// unsafe reports whether a terminal, or a reader's eye, can be misled by r: C0,
-// C1, bidirectional and invisible marks.
-func unsafe(r rune) bool {
-	return r < 0x20 || 0x7f <= r && r < 0xa0 || r == 0xad || r == 0x034f || r == 0x061c || 0x115f <= r && r <= 0x1160 ||
-		0x180b <= r && r <= 0x180f || 0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f ||
-		r == 0x3164 || 0xfe00 <= r && r <= 0xfe0f || r == 0xfeff || r == 0xffa0 || 0xfff9 <= r && r <= 0xfffb ||
-		0x1d173 <= r && r <= 0x1d17a || 0xe0000 <= r && r <= 0xe0fff
-}
-
-// clean makes a foreign text harmless: whatever could steer a terminal or hide
-// text becomes a space, runs of spaces one, and at most limit bytes stay.
-func clean(s string, limit int) string {
-	if len(s) <= limit && plain(s) {
-		return s
-	}
-	var b strings.Builder
-	space := true
-	for _, r := range s {
-		if b.Len() >= limit {
-			return strings.TrimRight(b.String(), " ") + "…"
-		}
-		if r == utf8.RuneError || r == ' ' || r == 0xa0 || unsafe(r) {
-			if !space {
-				b.WriteByte(' ')
-				space = true
-			}
-			continue
-		}
-		b.WriteRune(r)
-		space = false
-	}
-	return strings.TrimRight(b.String(), " ")
-}
-
-// plain reports whether s is made of visible ASCII only, as most claims are.
-func plain(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
+// clean makes a foreign text harmless; at most limit bytes of it stay.
+func clean(s string, limit int) string { return harmless.Text(s, limit) }
 
 // maxText is how much of a foreign text a report keeps.
 const maxText = 1000

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // member is one member of a JSON object, in the order of the text.
@@ -174,10 +176,10 @@ func shown(v jsontext.Value) string {
 	return tidy(string(v))
 }
 
-// harmless writes a JSON value so that no character of it hides text or steers
+// harmlessJSON writes a JSON value so that no character of it hides text or steers
 // a terminal, however it is marshalled later: what JSON does not escape by
 // itself (C1, bidirectional and invisible marks) becomes U+FFFD.
-func harmless(v jsontext.Value) jsontext.Value {
+func harmlessJSON(v jsontext.Value) jsontext.Value {
 	var out bytes.Buffer
 	dec := jsontext.NewDecoder(bytes.NewReader(v), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	enc := jsontext.NewEncoder(&out, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -188,7 +190,7 @@ func harmless(v jsontext.Value) jsontext.Value {
 		}
 		if token.Kind() == '"' {
 			token = jsontext.String(strings.Map(func(r rune) rune {
-				if r >= 0x7f && unsafe(r) {
+				if r >= 0x7f && harmless.Unsafe(r) {
 					return utf8.RuneError
 				}
 				return r

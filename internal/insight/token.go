@@ -362,7 +362,7 @@ var meanings = sync.OnceValue(func() map[string]string {
 func described(where string, members object, now time.Time) []Claim {
 	var all []Claim
 	for _, m := range members {
-		c := Claim{Name: tidy(m.name), Value: harmless(m.value), Meaning: meanings()[where+" "+m.name]}
+		c := Claim{Name: tidy(m.name), Value: harmlessJSON(m.value), Meaning: meanings()[where+" "+m.name]}
 		switch m.name {
 		case "iat", "nbf", "exp", "auth_time", "pwd_exp", "xms_tcdt":
 			if n, ok := members.number(m.name); ok && m.name != "pwd_exp" {

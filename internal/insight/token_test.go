@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/harmless"
 	"github.com/go-json-experiment/json"
 )
 
@@ -31,7 +32,7 @@ func TestHostileTextsAreRefusedInOneLine(t *testing.T) {
 			t.Errorf("%s: accepted as %s", name, got.Kind)
 			continue
 		}
-		if !errors.Is(err, ErrNoToken) || len(err.Error()) > 200 || strings.ContainsFunc(err.Error(), unsafe) {
+		if !errors.Is(err, ErrNoToken) || len(err.Error()) > 200 || strings.ContainsFunc(err.Error(), harmless.Unsafe) {
 			t.Errorf("%s: %q", name, err)
 		}
 		if v := Verify(t.Context(), fob.NewSecret(text), VerifyOptions{Keys: testKeys(t), Now: noon}); v.Verdict != Refused || len(v.Checks) != 1 {
@@ -163,7 +164,7 @@ func FuzzDecodeToken(f *testing.F) {
 				t.Fatal(err)
 			}
 			for _, out := range []string{strings.ReplaceAll(b.String(), "\n", ""), string(data)} {
-				if strings.ContainsFunc(out, unsafe) {
+				if strings.ContainsFunc(out, harmless.Unsafe) {
 					t.Fatalf("%q", out)
 				}
 			}

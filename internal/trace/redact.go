@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // formShown are the form fields whose values are no secrets. All others are
@@ -493,26 +495,5 @@ func sortedKeys[V any](m map[string]V) []string {
 
 const maxText = 2000
 
-// tidy makes a text harmless: what could steer a terminal or hide text becomes
-// a space, and at most maxText bytes stay. Secrets have been removed before.
-func tidy(s string) string {
-	var b strings.Builder
-	space := true
-	for _, r := range s {
-		if b.Len() >= maxText {
-			return strings.TrimRight(b.String(), " ") + "…"
-		}
-		if r == utf8.RuneError || r <= 0x20 || 0x7f <= r && r <= 0xa0 || r == 0xad || r == 0x034f || r == 0x061c || 0x115f <= r && r <= 0x1160 ||
-			0x180b <= r && r <= 0x180f || 0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202f || 0x2060 <= r && r <= 0x206f ||
-			r == 0x3164 || 0xfe00 <= r && r <= 0xfe0f || r == 0xfeff || r == 0xffa0 || 0xfff9 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe0fff {
-			if !space {
-				b.WriteByte(' ')
-				space = true
-			}
-			continue
-		}
-		b.WriteRune(r)
-		space = false
-	}
-	return strings.TrimRight(b.String(), " ")
-}
+// tidy makes a text harmless. Secrets have been removed before.
+func tidy(s string) string { return harmless.Text(s, maxText) }

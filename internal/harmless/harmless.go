@@ -1,0 +1,57 @@
+// Package harmless makes the texts of strangers fit to be shown: to terminals,
+// which obey control characters; to logs, which are read line by line; and to
+// eyes, which marks that change the direction of writing or show nothing at all
+// deceive. It is one package so that there is one list of these.
+package harmless
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Text returns s on one line: every run of spaces, unsafe characters and bytes
+// that are no UTF-8 is one space, and none stands at the ends. Of a longer text limit bytes stay, up to
+// the end of a character, and an ellipsis. Secrets must have been taken out
+// before: what is left of one that was cut in two is found by nobody.
+func Text(s string, limit int) string {
+	if len(s) <= limit && isWord(s) {
+		return s
+	}
+	var b strings.Builder
+	space := true
+	for _, r := range s {
+		if b.Len() >= limit {
+			return strings.TrimRight(b.String(), " ") + "…"
+		}
+		if r == ' ' || r == 0xa0 || r == utf8.RuneError || Unsafe(r) {
+			if !space {
+				b.WriteByte(' ')
+				space = true
+			}
+			continue
+		}
+		b.WriteRune(r)
+		space = false
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// isWord reports whether s is of visible ASCII only, as most texts are.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Unsafe reports whether a terminal would act on r, or a reader would not see
+// it: the control characters of ASCII and Unicode, line separators, marks of
+// direction, fillers, joiners, selectors and tags.
+func Unsafe(r rune) bool {
+	return r < 0x20 || 0x7f <= r && r < 0xa0 || r == 0xad || r == 0x034f || r == 0x061c || 0x115f <= r && r <= 0x1160 ||
+		0x180b <= r && r <= 0x180f || 0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f ||
+		r == 0x3164 || 0xfe00 <= r && r <= 0xfe0f || r == 0xfeff || r == 0xffa0 || 0xfff9 <= r && r <= 0xfffb ||
+		0x1d173 <= r && r <= 0x1d17a || 0xe0000 <= r && r <= 0xe0fff
+}
