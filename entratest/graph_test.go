@@ -319,7 +319,7 @@ func TestGraphStillTakesEveryoneAtOnce(t *testing.T) {
 	done := make(chan error, 8)
 	for worker := range 8 {
 		go func() {
-			for i := range 20 {
+			for i := range 6 {
 				upn := fmt.Sprintf("w%d-%d@fob.example", worker, i)
 				body := `{"accountEnabled":true,"displayName":"W","mailNickname":"w","userPrincipalName":"` + upn + `","passwordProfile":{"password":"password-1"}}`
 				for _, c := range []struct{ method, path, body string }{{"POST", "/users", body}, {"PATCH", "/users/" + upn, `{"city":"Bern"}`},

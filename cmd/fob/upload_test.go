@@ -15,9 +15,9 @@ import (
 )
 
 func TestAnUploadThatIsKilledAgainAndAgainSendsNothingTwice(t *testing.T) {
-	rounds := 8
+	rounds := 3
 	if testing.Short() {
-		rounds = 2
+		rounds = 1
 	}
 	f := newFleet(t)
 	app, err := f.emulator.AddApp(entratest.App{Name: "uploader", Secrets: []string{"a-secret-of-sixteen-characters"},
