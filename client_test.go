@@ -271,6 +271,16 @@ func (f flowFunc) Acquire(ctx context.Context, c *fob.Client, req fob.Request) (
 	return f(ctx, c, req)
 }
 
+func TestATokenDoesNotChangeWithTheRequestItWasAnAnswerTo(t *testing.T) {
+	scopes := slices.Clone(graphDefault)
+	c := daemon(entratest.New(t))
+	token := mustToken(t, c, fob.Request{Scopes: scopes})
+	scopes[0] = "changed"
+	if !slices.Equal(token.Scopes, graphDefault) {
+		t.Errorf("its scopes are %q now", token.Scopes)
+	}
+}
+
 func TestAFreshTokenIsNotTheStoredOne(t *testing.T) {
 	e := entratest.New(t)
 	c := daemon(e)

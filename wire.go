@@ -391,7 +391,7 @@ func (c *Client) decodeToken(body []byte, authority Authority, asked []string) (
 	now := c.now()
 	t := &Token{
 		Access: NewSecret(a.AccessToken), Refresh: NewSecret(a.RefreshToken), ID: NewSecret(a.IDToken),
-		Type: "Bearer", Scopes: asked, Origin: OriginFlow, Tenant: authority.tenant(),
+		Type: "Bearer", Scopes: slices.Clone(asked), Origin: OriginFlow, Tenant: authority.tenant(),
 		Expires: now.Add(time.Duration(a.ExpiresIn) * time.Second),
 	}
 	if scopes := strings.Fields(a.Scope); len(scopes) > 0 {
