@@ -2,9 +2,10 @@ package fob
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // Cloud is one of Microsoft's separate clouds: the hosts that belong together.
@@ -115,7 +116,7 @@ func (a Authority) Check() error {
 		return fmt.Errorf("%q is not an authority host; write it like %s", clean(a.Host), Public.AuthorityHost)
 	case a.origin() != u.Scheme+"://"+u.Host: // userinfo, a path, a query or a fragment, also an empty one
 		return fmt.Errorf("authority host %q has more than a scheme and a host; the tenant goes into the tenant setting", clean(a.Host))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()):
 		return fmt.Errorf("authority host %q is plain http; secrets are sent over https only (http is accepted on loopback)", clean(a.Host))
 	case u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("authority host %q does not start with https://", clean(a.Host))
@@ -129,13 +130,4 @@ func (a Authority) Check() error {
 
 func notTenantRune(r rune) bool {
 	return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_')
-}
-
-// isLoopback reports whether host (no port) can only be this machine.
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // DeviceCode is the flow for a person who signs in on another screen: the
@@ -143,7 +145,7 @@ func decodeDevice(body []byte, answer *deviceAnswer) error {
 	switch page, err := url.Parse(answer.VerificationURI); {
 	case answer.DeviceCode == "" || answer.UserCode == "" || answer.ExpiresIn == 0:
 		return errors.New("it lacks device_code, user_code or expires_in")
-	case err != nil || page.Scheme != "https" && !(page.Scheme == "http" && isLoopback(page.Hostname())) || clean(answer.VerificationURI) != answer.VerificationURI:
+	case err != nil || page.Scheme != "https" && !(page.Scheme == "http" && origin.IsLoopback(page.Hostname())) || clean(answer.VerificationURI) != answer.VerificationURI:
 		return errors.New("its verification_uri is no https address")
 	case strings.TrimSpace(answer.DeviceCode) != answer.DeviceCode || !isTokenText(answer.DeviceCode):
 		return errors.New("its device_code has characters that no code has")

@@ -18,6 +18,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // IDClaims is what an ID token says about the person who signed in
@@ -221,7 +223,7 @@ func (c *Client) fetchKeys(ctx context.Context, authority Authority) (map[string
 		return nil, err
 	}
 	at, err := url.Parse(metadata.Keys)
-	if err != nil || at.Scheme != "https" && !(at.Scheme == "http" && isLoopback(at.Hostname())) {
+	if err != nil || at.Scheme != "https" && !(at.Scheme == "http" && origin.IsLoopback(at.Hostname())) {
 		return nil, errors.New("the authority's metadata has no https address for its keys")
 	}
 	var set struct {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // Transport is an [http.RoundTripper] that sends every request to its origins
@@ -82,15 +84,15 @@ func (t *Transport) meant(address *url.URL) (bool, error) {
 	if len(origins) == 0 && len(t.Request.Scopes) > 0 {
 		origins = t.Request.Scopes[:1]
 	}
-	got := originOf(address)
+	got := origin.Of(address)
 	known := false
 	for _, o := range origins {
 		u, err := url.Parse(o)
-		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && origin.IsLoopback(u.Hostname())) {
 			continue
 		}
 		known = true
-		if originOf(u) == got && address.User == nil {
+		if origin.Of(u) == got && address.User == nil {
 			return true, nil
 		}
 	}
@@ -98,15 +100,6 @@ func (t *Transport) meant(address *url.URL) (bool, error) {
 		return false, errors.New("the transport does not know where its token may go; set Origins")
 	}
 	return false, nil
-}
-
-// originOf is scheme, host and port, as browsers compare them.
-func originOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 func authorized(r *http.Request, t *Token) *http.Request {

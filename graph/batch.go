@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // BatchRequest is one request of a batch. It reads and writes as the items of
@@ -162,7 +164,7 @@ func (c *Client) relative(address string) (home, rest string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if originOf(u) != originOf(base) {
+	if origin.Of(u) != origin.Of(base) {
 		return "", "", fmt.Errorf("%s is another service than %s, where the batch goes", shown(u.Host), base.Host)
 	}
 	whole := u.String()

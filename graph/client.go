@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // Client calls APIs with the tokens of a source. Its zero value with a Source
@@ -232,7 +233,7 @@ func (c *Client) transport(req *http.Request, how call) (http.RoundTripper, erro
 		way = &fob.Transport{
 			Source:  c.Source,
 			Request: fob.Request{Scopes: scopes, Tenant: c.Tenant, Account: c.Account},
-			Origins: []string{originOf(how.home)},
+			Origins: []string{origin.Of(how.home)},
 			Base:    way,
 		}
 	}
@@ -247,7 +248,7 @@ func (c *Client) scopes(u *url.URL) ([]string, error) {
 		return c.Scopes, nil
 	}
 	for known, scope := range c.Audiences {
-		if k, err := parseAddress(known); err == nil && originOf(k) == originOf(u) {
+		if k, err := parseAddress(known); err == nil && origin.Of(k) == origin.Of(u) {
 			return []string{scope}, nil
 		}
 	}
@@ -267,7 +268,7 @@ func (c *Client) decorate(h http.Header, how call) {
 		}
 		h.Set("User-Agent", agent)
 	}
-	if h.Get("Accept-Encoding") == "" && isLoopback(how.home.Hostname()) {
+	if h.Get("Accept-Encoding") == "" && origin.IsLoopback(how.home.Hostname()) {
 		h.Set("Accept-Encoding", plain)
 	}
 	// One id for a call, all its attempts included: what Microsoft's support

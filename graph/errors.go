@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // What callers of this package branch on with [errors.Is], besides
@@ -120,7 +121,7 @@ func refusal(resp *http.Response, how call) *Error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
 	e := refusalOf(resp.StatusCode, resp.Header, body)
 	e.Method, e.Host = resp.Request.Method, shown(resp.Request.URL.Host)
-	if !how.open && originOf(resp.Request.URL) == originOf(how.home) {
+	if !how.open && origin.Of(resp.Request.URL) == origin.Of(how.home) {
 		e.Path = clean(resp.Request.URL.Path)
 	}
 	return e

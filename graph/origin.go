@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // parseAddress reads an absolute address and refuses every one that a token
@@ -27,7 +29,7 @@ func parseAddress(address string) (*url.URL, error) {
 
 func checkAddress(u *url.URL) error {
 	host := u.Hostname()
-	loopback := isLoopback(host)
+	loopback := origin.IsLoopback(host)
 	switch {
 	case host == "" || u.Opaque != "":
 		return fmt.Errorf("%s has no host; write it like https://graph.microsoft.com/v1.0/me", shown(u.String()))
@@ -55,25 +57,6 @@ func plainHost(host string) bool {
 	return true
 }
 
-// originOf is scheme, host and port, as browsers compare them.
-func originOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
-
-// isLoopback reports whether host (no port) can only be this machine.
-func isLoopback(host string) bool {
-	host = strings.ToLower(host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
 // NextLink reads a link to the next page or to the changes that page, an
 // address, has answered with. It refuses one that leads to another origin,
 // which no token for page may see.
@@ -86,8 +69,8 @@ func NextLink(page *url.URL, link string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s sent a link that is not followed: %w", shown(page.Host), err)
 	}
-	if originOf(u) != originOf(page) {
-		return nil, fmt.Errorf("%s sent a link to another place, %s; it is not followed, because the token would go there", shown(page.Host), shown(originOf(u)))
+	if origin.Of(u) != origin.Of(page) {
+		return nil, fmt.Errorf("%s sent a link to another place, %s; it is not followed, because the token would go there", shown(page.Host), shown(origin.Of(u)))
 	}
 	return u, nil
 }
@@ -99,7 +82,7 @@ func away(home *url.URL, u *url.URL) error {
 	if err := checkAddress(u); err != nil {
 		return fmt.Errorf("%s points elsewhere, which is not followed: %w", home.Host, err)
 	}
-	if isLoopback(u.Hostname()) && !isLoopback(home.Hostname()) {
+	if origin.IsLoopback(u.Hostname()) && !origin.IsLoopback(home.Hostname()) {
 		return fmt.Errorf("%s points to this machine, %s, which is not followed", home.Host, shown(u.Host))
 	}
 	return nil
@@ -122,7 +105,7 @@ func redirects(home *url.URL) func(*http.Request, []*http.Request) error {
 		// The address of the page before may be a secret, and a cookie or an
 		// Authorization header of the caller's own is for home.
 		next.Header.Del("Referer")
-		if originOf(next.URL) != originOf(home) {
+		if origin.Of(next.URL) != origin.Of(home) {
 			// What the caller sends is for home, and any header may be a key.
 			next.Body, next.GetBody, next.ContentLength = nil, nil, 0
 			for name := range next.Header {

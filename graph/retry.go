@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // Wait is a pause before something is tried again.
@@ -250,7 +252,7 @@ func laneOf(u *url.URL) string {
 	if isVersion(first) {
 		first, _, _ = strings.Cut(rest, "/")
 	}
-	return originOf(u) + "/" + strings.ToLower(first)
+	return origin.Of(u) + "/" + strings.ToLower(first)
 }
 
 // learn closes the lane of u as long as its answer asks for.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/origin"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -166,7 +166,7 @@ func FetchKeys(ctx context.Context, client *http.Client, authority fob.Authority
 	}
 	metadata := object(members)
 	at, err := url.Parse(metadata.text("jwks_uri"))
-	if err != nil || at.Scheme != "https" && !(at.Scheme == "http" && isLoopback(at.Hostname())) {
+	if err != nil || at.Scheme != "https" && !(at.Scheme == "http" && origin.IsLoopback(at.Hostname())) {
 		return nil, fmt.Errorf("%s names no https address for its keys", endpoint)
 	}
 	body, err = fetch(ctx, client, at.String())
@@ -179,11 +179,6 @@ func FetchKeys(ctx context.Context, client *http.Client, authority fob.Authority
 	}
 	set.origin, set.issuer = at.Host, metadata.text("issuer")
 	return set, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 func fetch(ctx context.Context, client *http.Client, address string) ([]byte, error) {
