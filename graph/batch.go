@@ -42,7 +42,8 @@ type BatchResponse struct {
 	Status int               `json:"status"` // 0 if there was no answer, see Err
 	Header map[string]string `json:"headers,omitzero"`
 	Body   jsontext.Value    `json:"body,omitzero"`
-	// Err is why the request did not succeed: an [*Error] if it was refused.
+	// Err is why the request did not succeed: an [*Error] if it was refused, an
+	// [ErrUncertain] if it is a write that was sent and got no answer.
 	Err error `json:"-"`
 }
 
@@ -72,6 +73,9 @@ func (c *Client) Batch(ctx context.Context, requests []BatchRequest) ([]BatchRes
 		all.Go(func() {
 			defer func() { <-lanes }()
 			for chunk := range slices.Chunk(group, batchLimit) {
+				if ctx.Err() != nil {
+					return
+				}
 				if err := b.run(ctx, chunk); err != nil {
 					cancel(err)
 					return
@@ -81,9 +85,13 @@ func (c *Client) Batch(ctx context.Context, requests []BatchRequest) ([]BatchRes
 	}
 	all.Wait()
 	err = context.Cause(ctx)
+	why := err
+	if sent := (*uncertain)(nil); errors.As(err, &sent) {
+		why = sent.error
+	}
 	for i := range b.responses {
 		if r := &b.responses[i]; r.Status == 0 && r.Err == nil {
-			r.Err = fmt.Errorf("not sent: %w", err)
+			r.Err = fmt.Errorf("not sent: %w", why)
 		}
 	}
 	return b.responses, err
@@ -332,6 +340,25 @@ func (b *batch) refuseDependents(open []int) []int {
 	return left
 }
 
+// unanswered says why the requests got no answer, and of those that may have
+// been carried out just that. What they were answered before, if they are sent
+// again, counts as long as nothing was sent.
+func (b *batch) unanswered(open []int, err error) {
+	var sent *uncertain
+	errors.As(err, &sent)
+	for _, i := range open {
+		r := &b.responses[i]
+		switch {
+		case sent != nil && isRepeatable(b.requests[i].Method, call{}):
+			*r = BatchResponse{ID: r.ID, Err: sent.error}
+		case sent != nil:
+			*r = BatchResponse{ID: r.ID, Err: sent}
+		case r.Status == 0:
+			r.Err = err
+		}
+	}
+}
+
 type batchAnswer struct {
 	Responses []struct {
 		ID     string         `json:"id"`
@@ -367,18 +394,15 @@ func (b *batch) send(ctx context.Context, home *url.URL, open []int) error {
 	var answer batchAnswer
 	if _, err = b.c.fetch(ctx, http.MethodPost, how, body, &answer); err == nil && answer.Responses == nil {
 		err = fmt.Errorf("%s gave no usable answer: there are no responses in it", how.place())
+		if !safe {
+			err = &uncertain{err}
+		}
 	}
 	if err != nil {
-		for _, i := range open {
-			if r := &b.responses[i]; r.Status == 0 {
-				r.Err = err
-			}
-		}
+		b.unanswered(open, err)
 		return err
 	}
-	for _, i := range open {
-		b.responses[i] = BatchResponse{ID: b.responses[i].ID, Err: errors.New("the answer to the batch has no part for this request")}
-	}
+	b.unanswered(open, &uncertain{&unreachable{errors.New("the answer to the batch has no part for this request")}})
 	for _, a := range answer.Responses {
 		i, ok := b.index[strings.ToLower(a.ID)]
 		if !ok || !slices.Contains(open, i) || b.responses[i].Status != 0 || a.Status == 0 {

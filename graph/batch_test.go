@@ -252,6 +252,55 @@ func TestAnswersThatAreMissingAreToldApart(t *testing.T) {
 	}
 }
 
+func TestABatchWhoseAnswerGotLostSaysWhatMayHaveBeenDone(t *testing.T) {
+	throttled := `{"responses":[{"id":"1","status":200},{"id":"2","status":429,"headers":{"Retry-After":"1"}},{"id":"3","status":429},{"id":"4","status":201}]}`
+	for name, answers := range map[string]struct {
+		lost        http.HandlerFunc
+		unavailable bool
+	}{
+		"cut":     {says(200, `{"responses":[{"id":"1","status":200},{"id":"2","sta`), true},
+		"broken":  {says(200, `{"responses":[{]}`), false},
+		"empty":   {says(200, ``), false},
+		"nothing": {says(200, `{}`), false},
+		"reset":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true},
+	} {
+		sent := 0
+		w := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if sent++; sent == 1 {
+				says(200, throttled)(w, r)
+				return
+			}
+			answers.lost(w, r)
+		})
+		got, err := w.Batch(t.Context(), []BatchRequest{{URL: "/a"}, {Method: "POST", URL: "/b"}, {Method: "DELETE", URL: "/c"}, {Method: "PATCH", URL: "/d"}})
+		if !errors.Is(err, ErrUncertain) || errors.Is(err, fob.ErrUnavailable) != answers.unavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got[0].Status != 200 || got[3].Status != 201 || got[3].Err != nil {
+			t.Errorf("%s: what was answered before is %+v and %+v", name, got[0], got[3])
+		}
+		if got[1].Status != 0 || !errors.Is(got[1].Err, ErrUncertain) {
+			t.Errorf("%s: the POST that was sent again is %+v", name, got[1])
+		}
+		if got[2].Status != 0 || got[2].Err == nil || errors.Is(got[2].Err, ErrUncertain) {
+			t.Errorf("%s: the DELETE, which does no harm twice, is %+v", name, got[2])
+		}
+	}
+}
+
+func TestWhatIsBehindALostBatchIsNotSent(t *testing.T) {
+	w := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	got, err := w.Batch(t.Context(), slices.Repeat([]BatchRequest{{Method: "POST", URL: "/y"}}, 25))
+	if !errors.Is(err, ErrUncertain) {
+		t.Error(err)
+	}
+	for i, r := range got {
+		if r.Err == nil || errors.Is(r.Err, ErrUncertain) == strings.HasPrefix(r.Err.Error(), "not sent") || errors.Is(r.Err, ErrUncertain) != (i < 20) {
+			t.Errorf("%d: %v", i, r.Err)
+		}
+	}
+}
+
 func TestAStrangeBatchAnswerHarmsNobody(t *testing.T) {
 	w := serve(t, says(200, `{"responses":[{"id":"9","status":200},{"id":"1","status":200,"headers":{"n":1,"b":true},"body":"dGV4dA"},{"id":"1","status":500},{"id":"2","status":302,"headers":{"Location":"https://x.example"},"body":null}]}`))
 	got, err := w.Batch(t.Context(), []BatchRequest{{URL: "/1"}, {URL: "/2"}})

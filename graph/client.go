@@ -280,33 +280,45 @@ func (c *Client) decorate(h http.Header, how call) {
 
 // fetch sends a request and reads the whole answer into v, if there is one.
 func (c *Client) fetch(ctx context.Context, method string, how call, in jsontext.Value, v any) (http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, method, how.home.String(), bytes.NewReader(in))
-	if err != nil {
-		return nil, err
+	tries := c.attempts(method, how)
+	for {
+		req, err := http.NewRequestWithContext(ctx, method, how.home.String(), bytes.NewReader(in))
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(req.Header, how.header.Clone())
+		if in == nil {
+			req.Body, req.GetBody = nil, nil
+		} else {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		req.Header.Set("Accept", "application/json")
+		resp, err := c.send(req, how)
+		if err != nil {
+			return nil, err
+		}
+		body, err := readAll(c.whole(resp), maxAnswer)
+		resp.Body.Close()
+		if err == nil && len(body) > 0 && v != nil {
+			err = json.Unmarshal(MendJSON(body), v, jsontext.AllowDuplicateNames(true))
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				// As good as a broken connection: not every proxy tells them apart.
+				err = &unreachable{io.ErrUnexpectedEOF}
+			} else if err != nil {
+				err = badAnswer(how, resp, body, "not the JSON that was expected")
+				if !isRepeatable(method, how) {
+					err = &uncertain{err}
+				}
+				return nil, err
+			}
+		}
+		if err == nil {
+			return resp.Header, nil
+		}
+		if how.once || !tries.again(ctx, nil, err) {
+			return nil, c.failed(req, how, orEnd(ctx, err))
+		}
 	}
-	maps.Copy(req.Header, how.header.Clone())
-	if in == nil {
-		req.Body, req.GetBody = nil, nil
-	} else {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.send(req, how)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := readAll(c.whole(resp), maxAnswer)
-	if err != nil {
-		return nil, c.failed(req, how, err)
-	}
-	if len(body) == 0 || v == nil {
-		return resp.Header, nil
-	}
-	if err := json.Unmarshal(MendJSON(body), v, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, badAnswer(how, resp, body, "not the JSON that was expected")
-	}
-	return resp.Header, nil
 }
 
 // whole is the body of an answer that is wanted whole.
@@ -338,10 +350,13 @@ func (c *Client) failed(req *http.Request, how call, err error) error {
 		return refused // it says all of this itself
 	}
 	var lost *unreachable
-	if errors.As(err, &lost) && !isRepeatable(req.Method, how) && !lost.unsent() {
-		return fmt.Errorf("%s %s: %w; it may have been carried out all the same: look before you repeat it", req.Method, how.place(), err)
+	var left *interrupted
+	sent := errors.As(err, &left) || errors.As(err, &lost) && !lost.unsent()
+	err = fmt.Errorf("%s %s: %w", req.Method, how.place(), err)
+	if sent && !isRepeatable(req.Method, how) {
+		return &uncertain{err}
 	}
-	return fmt.Errorf("%s %s: %w", req.Method, how.place(), err)
+	return err
 }
 
 // place names the address in a message, without what may be a secret in it.

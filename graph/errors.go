@@ -24,10 +24,22 @@ var (
 	// ErrExpired says that a link to the next page, to the changes or to an
 	// upload is too old: start again from the beginning.
 	ErrExpired = errors.New("the link has expired")
+	// ErrUncertain says that a write got no answer, or none that can be read: it
+	// may have been carried out all the same.
+	ErrUncertain = errors.New("it may have been carried out all the same")
 	// ErrChanged says that a file was changed while it was sent. What was sent
 	// of it has been given up.
 	ErrChanged = errors.New("the file was changed while it was sent")
 )
+
+// uncertain is why a write, which is not tried again, got no answer.
+type uncertain struct{ error }
+
+func (u *uncertain) Error() string {
+	return u.error.Error() + "; " + ErrUncertain.Error() + ": look before you repeat it"
+}
+
+func (u *uncertain) Unwrap() []error { return []error{u.error, ErrUncertain} }
 
 // Error is a refusal by an API. Everything in it is safe to print.
 type Error struct {

@@ -32,6 +32,10 @@ type watched struct {
 }
 
 func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Context().Err(); err != nil {
+		closeBody(req.Body)
+		return nil, err // nothing was sent
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	watch := &watch{ctx: ctx, caller: req.Context(), cancel: cancel, limit: w.limit}
 	watch.timer = time.AfterFunc(w.limit, func() { cancel(errStalled) })
@@ -65,12 +69,17 @@ type watch struct {
 func (w *watch) explain(err error) error {
 	switch {
 	case w.caller.Err() != nil:
-		return w.caller.Err()
+		return &interrupted{w.caller.Err()}
 	case context.Cause(w.ctx) == errStalled:
 		return &unreachable{errStalled}
 	}
 	return &unreachable{err}
 }
+
+// interrupted is the end of a request that was on its way already.
+type interrupted struct{ error }
+
+func (i *interrupted) Unwrap() error { return i.error }
 
 type sending struct {
 	io.ReadCloser

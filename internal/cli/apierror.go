@@ -100,6 +100,9 @@ func (c *call) refused(err error) error {
 	var e *graph.Error
 	switch {
 	case errors.As(err, &e):
+	case errors.Is(err, context.Canceled) && errors.Is(err, graph.ErrUncertain):
+		c.inv.note("%s %s was interrupted; it may have been carried out all the same: look before you repeat it", c.method, c.target.Host+c.target.Path)
+		return err
 	case errors.Is(err, context.DeadlineExceeded):
 		return &lateError{c, c.inv.flags.timeout}
 	case errors.Is(err, fob.ErrUnavailable) && c.isElsewhere(err):

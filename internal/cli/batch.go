@@ -37,7 +37,8 @@ func (inv *invocation) batchCommand() *cobra.Command {
 			"read, too.\n\n" +
 			"The exit status is 0 if all requests succeeded; otherwise it says what could\n" +
 			"help, as that of a single request does. A --timeout that is given bounds all\n" +
-			"of them together.",
+			"of them together. Where the answer to writes got lost, their errors say that\n" +
+			"they may have been carried out; what was not sent says that.",
 		Example: "fob batch requests.ndjson\n" +
 			"echo '{\"url\":\"/me\"}' | fob batch -\n" +
 			"fob batch requests.ndjson --parallel 4",
@@ -209,10 +210,14 @@ func (c *call) batch(ctx context.Context, requests []graph.BatchRequest) error {
 	}
 	defer cancel()
 	var failed []error
+	var ended error // all of it
 	for some := range slices.Chunk(requests, window) {
-		answers, err := c.client.Batch(ctx, some)
+		answers, err := unsent(some), ended
+		if ended == nil {
+			answers, err = c.client.Batch(ctx, some)
+		}
 		for _, a := range answers {
-			if a.Err != nil && err == nil {
+			if a.Err != nil {
 				failed = append(failed, a.Err)
 			}
 			if err := writeAnswer(out, a); err != nil {
@@ -222,11 +227,38 @@ func (c *call) batch(ctx context.Context, requests []graph.BatchRequest) error {
 		if flushErr := out.Flush(); flushErr != nil {
 			return flushErr
 		}
-		if err != nil {
-			return c.refused(err)
-		}
+		ended = err
 	}
-	return c.batchProblem(failed, len(requests))
+	if ended == nil {
+		return c.batchProblem(failed, len(requests))
+	}
+	if !slices.ContainsFunc(failed, isUncertain) {
+		return c.refused(ended)
+	}
+	return &problem{err: c.refused(ended), fix: uncertainOf(failed) + "; what was not sent can be sent again"}
+}
+
+// unsent are the answers to requests that come behind the end.
+func unsent(requests []graph.BatchRequest) []graph.BatchResponse {
+	answers := make([]graph.BatchResponse, len(requests))
+	for i, r := range requests {
+		answers[i] = graph.BatchResponse{ID: r.ID, Err: errUnsent}
+	}
+	return answers
+}
+
+var errUnsent = errors.New("not sent: the batch ended before")
+
+func isUncertain(err error) bool { return errors.Is(err, graph.ErrUncertain) }
+
+// uncertainOf says what to do about writes that nobody knows of whether they
+// were carried out.
+func uncertainOf(failed []error) string {
+	n := 0
+	for _, err := range failed {
+		n += boolInt(isUncertain(err))
+	}
+	return fmt.Sprintf("look what became of the writes that may have been carried out before you send them again: %d, as their errors say", n)
 }
 
 // answerForm is one line of the output of "fob batch".
@@ -266,6 +298,9 @@ func (c *call) batchProblem(failed []error, of int) error {
 	switch {
 	case alike(func(err error) bool { return errors.Is(err, fob.ErrUnavailable) }):
 		p.status, p.fix = StatusUnavailable, "send them again later"
+		if slices.ContainsFunc(failed, isUncertain) {
+			p.fix = uncertainOf(failed)
+		}
 	case alike(func(err error) bool {
 		var e *graph.Error
 		return errors.As(err, &e) && (e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized)

@@ -100,6 +100,46 @@ func TestTheStatusOfABatchFollowsFromWhatFailed(t *testing.T) {
 	}
 }
 
+func TestABatchWhoseAnswerIsCutSaysWhichWritesMayHaveHappened(t *testing.T) {
+	for name, lost := range map[string]http.HandlerFunc{
+		"in the middle of its JSON": body("application/json", `{"responses":[{"id":"3","status":201},{"id":"4","sta`),
+		"before its length": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			io.WriteString(w, `{"responses":[{"id":"3","status":201}`)
+		},
+		"at once": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		run, _ := apiWith(t, lost)
+		var in strings.Builder
+		in.WriteString(`{"url":"/me"}` + "\n")
+		for range batchWindow {
+			in.WriteString(`{"url":"/groups","method":"POST","body":{}}` + "\n")
+		}
+		got := run(in.String(), "batch", "-")
+		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+		if got.status != StatusUnavailable || len(lines) != batchWindow+1 {
+			t.Fatalf("%s: status %d, %d lines, %s", name, got.status, len(lines), got.stderr)
+		}
+		if !strings.Contains(lastError(got.stderr), "may have been carried out") || !strings.Contains(got.stderr, "fix:   look what became of the writes that may have been carried out before you send them again: 19, as their errors say; what was not sent can be sent again\n") {
+			t.Errorf("%s: %s", name, got.stderr)
+		}
+		for i, line := range lines {
+			maybe, not := strings.Contains(line, "may have been carried out"), strings.Contains(line, `"error":"not sent: `)
+			if maybe != (0 < i && i < 20) || not != (i >= 20) {
+				t.Errorf("%s: %d: %s", name, i, line)
+			}
+		}
+	}
+}
+
+func TestAWriteWithoutAPartInTheAnswerIsUncertain(t *testing.T) {
+	run, _ := apiWith(t, body("application/json", `{"responses":[]}`))
+	got := run(`{"url":"/groups","method":"POST","body":{}}`, "batch", "-")
+	if got.status != StatusUnavailable || !strings.Contains(got.stderr, "before you send them again: 1, as their errors say") || !strings.Contains(got.stdout, "may have been carried out") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAMalformedBatchIsWrongUsageAndSendsNothing(t *testing.T) {
 	for _, in := range []string{"{", `{"method":"GET"}`, `{"url":"/me","colour":1}`, `["/me"]`, `{"url":"/a","id":"X"}{"url":"/b","id":"x"}`, `{"url":"/a","headers":{"authorization":"Bearer x"}}`,
 		`{"url":"/a","dependsOn":["nobody"]}`, `{"url":"https://other.example/a"}`, `{"requests":[{"id":"1","method":"GET"}]}`, `{"url":"//other.example/a"}`,
