@@ -1,21 +1,13 @@
 package graph
 
 import (
-	"regexp"
-	"sync"
-
 	"github.com/fobauth/fob/internal/harmless"
+	"github.com/fobauth/fob/internal/redact"
 )
 
 // maxText is how much of a server's sentence is kept.
 const maxText = 2048
 
-// jwt is what an access token looks like. Some services quote the one that
-// they refuse.
-var jwt = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*`) })
-
 // clean makes a text of a server harmless for a terminal, a log and a CSV, and
-// takes the tokens out of it.
-func clean(s string) string {
-	return harmless.Text(jwt().ReplaceAllLiteralString(s, "[redacted]"), maxText)
-}
+// takes the tokens out of it: some services quote the one that they refuse.
+func clean(s string) string { return harmless.Text(redact.Text(s), maxText) }

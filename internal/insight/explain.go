@@ -14,6 +14,7 @@ import (
 
 	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/aadsts"
+	"github.com/fobauth/fob/internal/redact"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -132,12 +133,8 @@ func (c Cause) headline() string {
 	return c.Name + ": " + c.Meaning
 }
 
-// jwtForm is what tokens look like. Some services quote the one that they
-// refuse.
-var jwtForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*`) })
-
 func (e *Explanation) fact(name, value string) {
-	if value = tidy(jwtForm().ReplaceAllLiteralString(value, "[redacted]")); value != "" {
+	if value = tidy(redact.Text(value)); value != "" {
 		e.Facts = append(e.Facts, Fact{name, value})
 	}
 }

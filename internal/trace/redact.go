@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/fobauth/fob/internal/harmless"
+	"github.com/fobauth/fob/internal/redact"
 )
 
 // formShown are the form fields whose values are no secrets. All others are
@@ -150,17 +151,7 @@ func (s *secrets) learnHeader(h http.Header) {
 	}
 }
 
-var (
-	jwtForm = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_.-]*`)
-	})
-	// Entra's opaque codes and tokens begin like this.
-	opaqueForm = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`\b(?:[01]\.A[A-Za-z0-9_-]{20,}|M\.[CR][A-Za-z0-9_.!*$-]{20,}|EwB[A-Za-z0-9+/=_-]{20,}|[A-Z]AQABA[A-Za-z0-9_-]{20,})[A-Za-z0-9._-]*`)
-	})
-	bearerForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\b(bearer|pop|basic)\s+[A-Za-z0-9+/=._~-]{20,}`) })
-	urlForm    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`https?://[^\s"'<>\\]+`) })
-)
+var urlForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`https?://[^\s"'<>\\]+`) })
 
 // scrub makes a text that may be shown: without the secrets that were seen,
 // without what looks like one, without control characters, and only then short.
@@ -193,9 +184,7 @@ func (s *secrets) remove(text string) string {
 	for _, secret := range known {
 		text = strings.ReplaceAll(text, secret, Redacted)
 	}
-	text = jwtForm().ReplaceAllString(text, Redacted)
-	text = opaqueForm().ReplaceAllString(text, Redacted)
-	return bearerForm().ReplaceAllString(text, "$1 "+Redacted)
+	return redact.Text(text)
 }
 
 // field is the value of a form field to show.

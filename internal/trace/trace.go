@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fobauth/fob/internal/redact"
 )
 
 // Recorder is an http.RoundTripper that keeps what went through it. It is safe
@@ -86,7 +88,7 @@ const (
 	maxExchanges = 500
 	maxContent   = 256 << 10 // larger contents are not kept at all
 	// Redacted stands where a secret was.
-	Redacted = "[redacted]"
+	Redacted = redact.Mark
 )
 
 func (r *Recorder) secrets() *secrets {
