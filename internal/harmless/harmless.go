@@ -10,9 +10,9 @@ import (
 )
 
 // Text returns s on one line: every run of spaces, unsafe characters and bytes
-// that are no UTF-8 is one space, and none stands at the ends. Of a longer text limit bytes stay, up to
-// the end of a character, and an ellipsis. Secrets must have been taken out
-// before: what is left of one that was cut in two is found by nobody.
+// that are no UTF-8 is one space, and none stands at the ends. Of a longer text
+// limit bytes stay, up to the end of a character, and an ellipsis. Secrets must
+// have been taken out before: half of one that was cut is found by nobody.
 func Text(s string, limit int) string {
 	if len(s) <= limit && isWord(s) {
 		return s
