@@ -125,11 +125,20 @@ func (s *Server) openIDConfigurationV1(w http.ResponseWriter, r *http.Request, a
 	c.ResponseTypes = append(c.ResponseTypes, "token")
 	c.Scopes = c.Scopes[:1]
 	c.MultiRefresh = true
-	s.publish(w, r, c)
+	s.publishConfiguration(w, r, c)
 }
 
 func (s *Server) openIDConfigurationV2(w http.ResponseWriter, r *http.Request, at authority) {
-	s.publish(w, r, s.openIDConfiguration(at, 2))
+	s.publishConfiguration(w, r, s.openIDConfiguration(at, 2))
+}
+
+// publishConfiguration leads who asks for the document of an app to the keys of
+// that app. Here they are everybody's.
+func (s *Server) publishConfiguration(w http.ResponseWriter, r *http.Request, c openIDConfiguration) {
+	if app := r.URL.Query().Get("appid"); app != "" {
+		c.JWKS += "?appid=" + url.QueryEscape(app)
+	}
+	s.publish(w, r, c)
 }
 
 func (s *Server) openIDConfiguration(at authority, version int) openIDConfiguration {

@@ -40,6 +40,20 @@ func TestOpenIDConfiguration(t *testing.T) {
 	}
 }
 
+func TestTheDocumentOfAnAppLeadsToItsKeys(t *testing.T) {
+	v := serve(t)
+	for _, path := range []string{"/.well-known/openid-configuration", "/v2.0/.well-known/openid-configuration"} {
+		a := v.get("/" + directory.TenantID + path + "?appid=" + directory.DaemonAppID).ok()
+		keys := a.text("jwks_uri")
+		if !strings.HasSuffix(keys, "?appid="+directory.DaemonAppID) {
+			t.Errorf("%s: keys at %s", path, keys)
+		}
+		if a := v.get(strings.TrimPrefix(keys, v.BaseURL)).ok(); a.body["keys"] == nil {
+			t.Errorf("keys: %s", a.raw)
+		}
+	}
+}
+
 func TestMicrosoftsNamesAreAnsweredWithThemselves(t *testing.T) {
 	v := serve(t)
 	r, err := http.NewRequest(http.MethodGet, v.BaseURL+"/"+directory.TenantID+"/.well-known/openid-configuration", nil)

@@ -116,7 +116,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, trac
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("P3p", `CP="DSP CUR OTPi IND OTRi ONL FIN"`)
+	h.Set("X-Xss-Protection", "0")
 	h.Set("X-Ms-Ests-Server", "2.1.0.0 - EMULATOR")
+	h.Set("X-Ms-Srs", "1.P")
 	identify(w, trace, code)
 	if sentRequestID(r) != "" {
 		h.Set("Client-Request-Id", correlation)

@@ -33,7 +33,7 @@ func wellFormedRefusal(a answer, code int) {
 		a.t.Errorf("error_uri is %v", uri)
 	}
 	for name, want := range map[string]string{"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store, no-cache", "Pragma": "no-cache",
-		"X-Ms-Request-Id": trace, "X-Ms-Clitelem": fmt.Sprintf("1,%d,0,,", code)} {
+		"X-Ms-Request-Id": trace, "X-Ms-Clitelem": fmt.Sprintf("1,%d,0,,", code), "X-Ms-Srs": "1.P", "X-Xss-Protection": "0", "P3p": `CP="DSP CUR OTPi IND OTRi ONL FIN"`} {
 		if got := a.header.Get(name); got != want {
 			a.t.Errorf("header %s is %q, want %q", name, got, want)
 		}

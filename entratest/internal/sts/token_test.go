@@ -271,6 +271,20 @@ func TestRefreshTokens(t *testing.T) {
 	v.renew(third).ok()
 }
 
+func TestANewRefreshTokenComesWhereOneIsAskedFor(t *testing.T) {
+	v := serve(t)
+	first := v.ben("scope", "User.Read offline_access").ok().text("refresh_token")
+	for scope, want := range map[string]bool{"": true, "User.Read offline_access": true, "User.Read": false, graphAll: false} {
+		var pairs []string
+		if scope != "" {
+			pairs = []string{"scope", scope}
+		}
+		if a := v.renew(first, pairs...).ok(); (a.body["refresh_token"] != nil) != want {
+			t.Errorf("scope %q: %s", scope, a.raw)
+		}
+	}
+}
+
 func TestRefreshTokensOfOneServerAreNothingToAnother(t *testing.T) {
 	raw := serve(t).ben().ok().text("refresh_token")
 	serve(t).renew(raw).refusedWith(70000, "invalid_grant", http.StatusBadRequest)

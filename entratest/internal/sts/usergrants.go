@@ -181,7 +181,10 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	return q.forUser(i, user, t.signIn, t, true)
+	// A new refresh token comes where one is asked for: by saying so, or by
+	// leaving the scope as it was.
+	offline := q.v1 || q.form.Get("scope") == "" || i.asked.Offline
+	return q.forUser(i, user, t.signIn, t, offline)
 }
 
 // wantedForRefresh is wantedForUser where the first of several resources wins,
