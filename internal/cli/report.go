@@ -13,6 +13,7 @@ import (
 
 	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/aadsts"
+	"github.com/fobauth/fob/internal/insight"
 )
 
 // problem is an error of the command line's own, with its advice.
@@ -101,14 +102,8 @@ func explain(r *report, refusal *fob.Error) {
 			return
 		}
 	}
-	if refusal.Code == "expired_token" { // the word for device codes only (RFC 8628 section 3.5)
-		if code, ok := aadsts.Lookup(70019); ok {
-			r.cause, r.fix = code.Cause, code.Fix
-			return
-		}
-	}
-	if guide, ok := aadsts.Topic(refusal.Code); ok {
-		r.cause, r.fix = guide.Cause, guide.Fix
+	if e := insight.ExplainFailure(refusal); len(e.Causes) > 0 { // by its word, or where to look the number up
+		r.cause, r.fix = e.Causes[0].Cause, e.Causes[0].Fix
 	}
 }
 
