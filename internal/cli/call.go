@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -463,52 +462,6 @@ func (c *call) refusePage(contentType string) error {
 		return nil
 	}
 	return &problem{err: c.reading(errHTML), fix: "if a page is what you want, ask for it with --header 'Accept: text/html'"}
-}
-
-// copyJSON copies an answer as it comes, however long it is, and says if it was
-// not the whole of one JSON value: whoever reads on does not see why.
-func copyJSON(w io.Writer, answer io.Reader, wanted bool) error {
-	start := bufio.NewReader(answer)
-	if mark, _ := start.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
-		start.Discard(len(byteOrderMark))
-	}
-	first, _ := start.Peek(1)
-	if len(first) == 0 && !wanted {
-		return nil
-	}
-	from := &checked{Reader: io.TeeReader(start, w)}
-	from.by = jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	err := from.by.SkipValue()
-	if err == nil {
-		if _, err = from.by.ReadToken(); err == io.EOF {
-			return nil
-		}
-		err = errors.New("there is more behind the end of the JSON")
-	}
-	if _, copyErr := io.Copy(io.Discard, from.Reader); copyErr != nil || errors.Is(err, errLongText) {
-		return copyErr
-	}
-	return broken(err, first)
-}
-
-// checked ends a check that would have to keep one text of any length, such as
-// a file in base64.
-type checked struct {
-	io.Reader
-	by *jsontext.Decoder
-	n  int64
-}
-
-var errLongText = errors.New("a text that is too long to be checked")
-
-// Read reads.
-func (c *checked) Read(p []byte) (int, error) {
-	if c.n-c.by.InputOffset() > 4<<20 {
-		return 0, errLongText
-	}
-	n, err := c.Reader.Read(p)
-	c.n += int64(n)
-	return n, err
 }
 
 const byteOrderMark = "\ufeff"

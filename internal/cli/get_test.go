@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // api is a server that gives tokens and is an API at the same time, for what
@@ -253,15 +255,6 @@ func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
 			t.Errorf("%.20q: %.300v", answer, got)
 		}
 	}
-	// A file in base64 is passed on, and not kept.
-	long := `{"contentBytes":"` + strings.Repeat("A", 32<<20)
-	for _, answer := range []string{long + `"}`, long} {
-		kept := 0
-		in := io.TeeReader(strings.NewReader(answer), writerFunc(func(p []byte) (int, error) { kept = max(kept, len(p)); return len(p), nil }))
-		if err := copyJSON(io.Discard, in, true); err != nil || kept > 8<<20 {
-			t.Errorf("%v, %d bytes at once", err, kept)
-		}
-	}
 	call, _ := api(t, body("text/html; charset=utf-8", "<p>a</p>"))
 	for _, args := range [][]string{{"/me/onenote/pages/1/content"}, {"/me/messages/1/$value"}, {"/files/a.html"}, {"/me", "--header", "Accept: text/html"}} {
 		if got := call(args...); got.status != StatusDone || got.stdout != "<p>a</p>\n" {
@@ -282,6 +275,51 @@ func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
 	if got := run("", "post", "/users", "--body", "{}"); got.status != StatusDone || got.stdout != "" {
 		t.Errorf("%v", got)
 	}
+}
+
+func TestJSONIsCheckedBehindTextsOfAnyLength(t *testing.T) {
+	long := strings.Repeat("A", 32<<20)
+	for _, test := range []struct{ answer, want string }{
+		{`{"contentBytes":"` + long + `"}`, ""},
+		{`{"contentBytes":"` + strings.Repeat(`\u00e9\n\"`, 2<<20) + `","` + long + `":[1]}`, ""},
+		{`{"contentBytes":"` + long, "it ends in the middle of its JSON"},
+		{`{"contentBytes":"` + long + `\`, "it ends in the middle of its JSON"},
+		{`{"contentBytes":"` + long + `"`, "it ends in the middle of its JSON"},
+		{`{"contentBytes":"` + long + `"}]`, "there is more behind the end of the JSON"},
+		{`{"contentBytes":"` + long + `",x`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+2)},
+		{`{"contentBytes":"` + long + "\n\"}", fmt.Sprintf("broken JSON at byte %d", 17+32<<20)},
+		{`{"contentBytes":"` + long + `\x"}`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+1)},
+		{`{"contentBytes":"` + long + `\u12g4"}`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+4)},
+		{`{"a":1` + strings.Repeat("1", 32<<20) + `}`, "something that is no text has more than 1 MiB"},
+	} {
+		kept := 0
+		var out strings.Builder
+		in := io.TeeReader(strings.NewReader(test.answer), writerFunc(func(p []byte) (int, error) { kept = max(kept, len(p)); return len(p), nil }))
+		err := copyJSON(&out, in, true)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) || kept > 2<<20 {
+			t.Errorf("%.20s … %s: %v, %d bytes at once", test.answer, test.answer[len(test.answer)-10:], err, kept)
+		}
+		if out.String() != test.answer {
+			t.Errorf("%d of %d bytes were copied", out.Len(), len(test.answer))
+		}
+	}
+}
+
+func FuzzJSONIsJudgedAlikeWithAndWithoutLongTexts(f *testing.F) {
+	for _, text := range []string{`["~"]`, `{"~":"\u00~"}`, `["~\"`, `["~\u12"]`, `"~" 1`, "[\"~\n\"]", `["\~"]`, `~`, `["a~\/\x"]`, `"~\~"`} {
+		f.Add(text)
+	}
+	// Each ~ becomes a long text.
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 1000 {
+			return
+		}
+		whole := jsontext.Value(strings.ReplaceAll(text, "~", strings.Repeat("A", longText+1)))
+		valid := whole.IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+		if err := copyJSON(io.Discard, strings.NewReader(string(whole)), true); (err == nil) != valid && !strings.HasPrefix(text, byteOrderMark) {
+			t.Errorf("%q: %v, but it is valid: %v", text, err, valid)
+		}
+	})
 }
 
 func TestATimeoutSaysOfAWriteThatItMayHaveHappened(t *testing.T) {
