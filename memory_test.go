@@ -1,6 +1,7 @@
 package fob
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -87,5 +88,39 @@ func TestMemoryTellsRequestsApart(t *testing.T) {
 	}
 	if m.lookup(&base, now) == nil || m.lookup(&base, now.Add(2*time.Hour)) != nil {
 		t.Error("the request itself is not answered while its token lives")
+	}
+}
+
+func TestAMemoryStoreDoesNotGrowWithItsCallers(t *testing.T) {
+	s := MemoryStore().(*memoryStore)
+	for _, key := range []string{"token-aa", "account-aa", "token-bb"} {
+		if err := s.Put(t.Context(), key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := s.Lock(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if _, err := s.Lock(ctx, key); err == nil {
+			t.Error("two have the lock")
+		}
+		cancel()
+		unlock()
+	}
+	if len(s.locks) != 0 {
+		t.Errorf("%d locks are left that nobody has", len(s.locks))
+	}
+	old := time.Now().Add(-49 * time.Hour)
+	s.records["token-aa"] = memoryRecord{[]byte("x"), old}
+	s.records["account-aa"] = memoryRecord{[]byte("x"), old}
+	s.swept = old
+	if err := s.Put(t.Context(), "token-cc", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for key, stays := range map[string]bool{"token-aa": false, "account-aa": true, "token-bb": true, "token-cc": true} {
+		if _, err := s.Get(t.Context(), key); (err == nil) != stays {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/fobauth/fob"
 )
 
 // openDir opens the directory of a store, after a look at who else may get at
@@ -35,7 +37,7 @@ func openDir(dir string, create bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the store directory: %w", err)
 	}
-	s := &Store{dir: dir, root: root}
+	s := &Store{dir: dir, root: root, turns: fob.MemoryStore()}
 	if err := s.checkDir(named); err != nil {
 		root.Close()
 		return nil, err

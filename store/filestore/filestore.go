@@ -82,8 +82,8 @@ type Store struct {
 	dir   string
 	root  *os.Root
 	key   atomic.Pointer[sealer] // the key as last read
-	turns turns
-	swept atomic.Int64 // when old files were last looked for, Unix time
+	turns fob.Store              // whose locks let the goroutines that ask for a name through one at a time
+	swept atomic.Int64           // when old files were last looked for, Unix time
 }
 
 var _ fob.Store = (*Store)(nil)

@@ -26,7 +26,7 @@ func (s *Store) Lock(ctx context.Context, key string) (unlock func(), err error)
 
 // lock is Lock for names of our own, too.
 func (s *Store) lock(ctx context.Context, name string) (unlock func(), err error) {
-	pass, err := s.turns.wait(ctx, name)
+	pass, err := s.turns.Lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -111,45 +111,4 @@ func (s *Store) makeLocksDir() error {
 		return fmt.Errorf("%s is not a directory but %s: remove it, then try again", s.path(locksName), info.Mode())
 	}
 	return nil
-}
-
-// turns lets the goroutines that ask for a name through one at a time.
-type turns struct {
-	mu    sync.Mutex
-	queue map[string]*turn // guarded by mu; names that somebody has or awaits
-}
-
-type turn struct {
-	busy  chan struct{} // full while somebody has the turn
-	users int           // guarded by turns.mu; who have or await it
-}
-
-// wait returns when it is the caller's turn; pass hands the turn on.
-func (t *turns) wait(ctx context.Context, name string) (pass func(), err error) {
-	t.mu.Lock()
-	if t.queue == nil {
-		t.queue = make(map[string]*turn)
-	}
-	own := t.queue[name]
-	if own == nil {
-		own = &turn{busy: make(chan struct{}, 1)}
-		t.queue[name] = own
-	}
-	own.users++
-	t.mu.Unlock()
-
-	leave := func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if own.users--; own.users == 0 {
-			delete(t.queue, name)
-		}
-	}
-	select {
-	case own.busy <- struct{}{}:
-		return func() { <-own.busy; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
 }
