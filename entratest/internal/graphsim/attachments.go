@@ -151,7 +151,7 @@ func (c *call) attachedFile(a *attachment, given fields) bool {
 		c.refuse(http.StatusBadRequest, "RequestBodyRead", "The contentBytes of the attachment are not base64.")
 		return false
 	case len(content) > maxAttachment:
-		c.refuse(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "An attachment of 3 MB or more takes an upload session, which the emulator has not.")
+		c.refuse(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "An attachment of 3 MB or more takes an upload session.")
 		return false
 	}
 	a.content, a.contentID, a.location, a.kind = content, given.text("contentId"), given.text("contentLocation"), "application/octet-stream"
@@ -273,7 +273,7 @@ func (c *call) addAttachment() {
 		if !ok {
 			return
 		}
-		m = c.mail.replace(u.ID, m, func(n *message) { n.attachments = append(slices.Clone(m.attachments), a) })
+		m = c.mail.replace(u.ID, m, func(n *message) { n.attachments = append(slices.Clone(n.attachments), a) })
 		c.created(attachmentContext(u, m)+"/$entity", fmt.Sprintf("/users/%s/messages/%s/attachments/%s", u.ID, m.id, a.id), c.showAttachment(a, nil))
 	})
 }
@@ -284,7 +284,7 @@ func (c *call) deleteAttachment() {
 	}
 	c.onAttachment(func(u *directory.User, m *message, a *attachment) {
 		c.mail.replace(u.ID, m, func(n *message) {
-			n.attachments = slices.DeleteFunc(slices.Clone(m.attachments), func(o *attachment) bool { return o == a })
+			n.attachments = slices.DeleteFunc(slices.Clone(n.attachments), func(o *attachment) bool { return o == a })
 		})
 		c.noContent()
 	})

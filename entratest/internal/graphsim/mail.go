@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -17,6 +18,9 @@ type mailboxes struct {
 	mu    sync.Mutex // guards below, and all messages and folders
 	boxes map[string]*mailbox
 	made  int
+	// uploads are large attachments on their way, by what makes their address
+	// secret.
+	uploads map[string]*attachmentUpload
 }
 
 // mailbox is the mail of a user. Messages are replaced as a whole, so that
@@ -116,17 +120,21 @@ func (m *mailboxes) put(owner, folder string, msg message) *message {
 	return &msg
 }
 
-// replace puts a changed copy in the place of a message.
+// replace puts a changed copy in the place of a message, as it is by now.
 func (m *mailboxes) replace(owner string, old *message, change func(*message)) *message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	b := m.box(owner)
+	i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == old.id })
 	next := *old
+	if i >= 0 {
+		next = *b.messages[i]
+	}
 	next.version++
-	next.values = maps.Clone(old.values)
+	next.values = maps.Clone(next.values)
 	change(&next)
 	next.values["parentFolderId"] = folderID(owner, next.folder)
-	b := m.box(owner)
-	if i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == old.id }); i >= 0 {
+	if i >= 0 {
 		b.messages[i] = &next
 	}
 	return &next
@@ -142,6 +150,13 @@ func (b *mailbox) remove(id string) bool {
 
 func (c *call) showMessage(m *message, selected []string) object {
 	o := messageType.show(m, selected)
+	if kind := c.bodyType(); kind != "" {
+		for i := range o {
+			if o[i].name == "body" || o[i].name == "uniqueBody" && o[i].value != nil {
+				o[i].value = asBody(o[i].value, kind)
+			}
+		}
+	}
 	if !slices.Contains(c.token.permissions(), "Mail.Read") && !slices.Contains(c.token.permissions(), "Mail.ReadWrite") {
 		for i := range o { // Mail.ReadBasic
 			if o[i].name == "body" || o[i].name == "bodyPreview" || o[i].name == "uniqueBody" {
@@ -163,13 +178,15 @@ const (
 // messages answers with the messages of a mailbox, or of a folder in it.
 func (c *call) messages() {
 	page := mailPage
-	if _, size, ok := strings.Cut(strings.ToLower(c.r.Header.Get("Prefer")), "odata.maxpagesize="); ok {
-		if _, err := fmt.Sscanf(size, "%d", &page); err != nil || page < 1 || page > maxMailPage {
+	if size := c.preference("odata.maxpagesize"); size != "" {
+		var err error
+		if page, err = strconv.Atoi(size); err != nil || page < 1 || page > maxMailPage {
 			c.refuse(http.StatusBadRequest, "BadRequest", "The value of odata.maxpagesize is not a page size.")
 			return
 		}
-		c.w.Header().Set("Preference-Applied", fmt.Sprintf("odata.maxpagesize=%d", page))
+		c.applied("odata.maxpagesize=" + size)
 	}
+	c.preferBody()
 	q, ok := c.queryOf(messageType, collection|skippable, page, maxMailPage)
 	if !ok {
 		return
@@ -236,6 +253,7 @@ func (c *call) message() {
 		return
 	}
 	c.onMessage(func(u *directory.User, m *message) {
+		c.preferBody()
 		c.w.Header().Set("ETag", m.etag())
 		if none := c.r.Header.Get("If-None-Match"); none != "" && strings.TrimPrefix(none, "W/") == strings.TrimPrefix(m.etag(), "W/") {
 			c.w.WriteHeader(http.StatusNotModified)
@@ -344,9 +362,8 @@ func (c *call) transfer(operation string) {
 			return
 		}
 		there := *m
-		if there.id = ""; operation == "move" && strings.Contains(strings.ReplaceAll(strings.ToLower(c.r.Header.Get("Prefer")), " ", ""), `idtype="immutableid"`) {
+		if there.id = ""; operation == "move" && strings.EqualFold(c.preference("IdType"), "ImmutableId") {
 			there.id = m.id
-			c.w.Header().Set("Preference-Applied", `IdType="ImmutableId"`)
 		}
 		c.mail.mu.Lock()
 		still := operation == "copy" || c.mail.box(u.ID).remove(m.id) // somebody else may have moved it

@@ -102,9 +102,38 @@ func TestMailPagesAreTenAndCanBeSkipped(t *testing.T) {
 		t.Errorf("skipped: %s", a.text)
 	}
 	a := f.get("/v1.0/me/messages", ada, "Prefer", `IdType="ImmutableId", odata.maxpagesize=3`)
-	if len(a.values("id")) != 3 || a.header.Get("Preference-Applied") != "odata.maxpagesize=3" {
+	if len(a.values("id")) != 3 || a.header.Get("Preference-Applied") != `IdType="ImmutableId", odata.maxpagesize=3` {
 		t.Errorf("preferred: %v", a.header)
 	}
+}
+
+func TestTheBodyComesInTheFormThatIsPreferred(t *testing.T) {
+	f := start(t)
+	ada := user(mailScopes)
+	id := f.write("POST", "/v1.0/me/messages", ada, `{"body":{"contentType":"html","content":"<style>p{}</style><p>One &amp; <b>two</b></p>three"}}`).str("id")
+	for path, at := range map[string]func(answer) any{
+		"/v1.0/me/messages/" + id: func(a answer) any { return a.body["body"] },
+		"/v1.0/me/messages":       func(a answer) any { return inside(list(a.body["value"])[0], "body") },
+	} {
+		a := f.get(path, ada, "Prefer", `IdType="ImmutableId"`, "Prefer", `outlook.body-content-type="text"`)
+		if got := at(a); inside(got, "contentType") != "text" || inside(got, "content") != "One & two\r\nthree" || !strings.Contains(a.header.Get("Preference-Applied"), `outlook.body-content-type="text"`) {
+			t.Errorf("%s: %s %v", path, a.text, a.header)
+		}
+		if got := at(f.get(path, ada)); inside(got, "contentType") != "html" {
+			t.Errorf("%s: it stays %v", path, got)
+		}
+	}
+	id = f.write("POST", "/v1.0/me/messages", ada, `{"body":{"contentType":"text","content":"1 < 2"}}`).str("id")
+	if a := f.get("/v1.0/me/messages/"+id, ada, "Prefer", `outlook.body-content-type="html"`); inside(a.body["body"], "content") != "<html><body>1 &lt; 2</body></html>" {
+		t.Errorf("as HTML: %s", a.text)
+	}
+}
+
+func TestDeltaIsNobodysID(t *testing.T) {
+	f := start(t)
+	f.get("/v1.0/me/mailFolders/inbox/messages/delta", user(mailScopes)).want(t, "mail", 501, "NotImplemented")
+	f.get("/v1.0/applications/delta()", app("Application.Read.All")).want(t, "apps", 501, "NotImplemented")
+	f.get("/v1.0/users/delta", app("User.Read.All")).want(t, "users", 200, "")
 }
 
 func TestADraftIsSentOnce(t *testing.T) {

@@ -242,7 +242,51 @@ func TestAttachmentsAreKeptWithTheirMessage(t *testing.T) {
 	} {
 		f.write("POST", at, ada, c.body).want(t, "an attachment "+what, c.status, c.code)
 	}
-	f.write("POST", at+"createUploadSession", ada, `{}`).want(t, "an upload session", 501, "NotImplemented")
+}
+
+func TestLargeAttachmentsComeInFragments(t *testing.T) {
+	f := startStorage(t)
+	ada := user(mailScopes)
+	at := "/v1.0/me/messages/" + f.write("POST", "/v1.0/me/messages", ada, `{"subject":"A"}`).str("id") + "/attachments"
+	session := func(size int) string {
+		return fmt.Sprintf(`{"AttachmentItem":{"attachmentType":"file","name":"big.bin","size":%d}}`, size)
+	}
+	const size = 4 << 20
+	made := f.write("POST", at+"/createUploadSession", ada, session(size)).want(t, "begin", 201, "")
+	if fmt.Sprint(made.body["nextExpectedRanges"]) != "[0-]" || made.str("expirationDateTime") == "" {
+		t.Errorf("session: %s", made.text)
+	}
+	put := func(token string, from, to int) answer {
+		return f.send("PUT", made.str("uploadUrl"), token, strings.NewReader(strings.Repeat("x", to-from)), "Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, size))
+	}
+	put(ada, 0, 10).want(t, "with a token", 401, "unauthenticated")
+	if a := put("", 0, 1<<20).want(t, "the first", 200, ""); fmt.Sprint(a.body["NextExpectedRanges"]) != "[1048576]" || a.body["ExpirationDateTime"] == nil {
+		t.Errorf("after the first: %s", a.text)
+	}
+	put("", 2<<20, 3<<20).want(t, "not the next", 416, "invalidRange")
+	if a := f.get(at, ada); len(a.values("name")) != 0 {
+		t.Errorf("half of it is there: %s", a.text)
+	}
+	if a := put("", 1<<20, size).want(t, "the last", 201, ""); !strings.Contains(a.header.Get("Location"), "/Attachments('") || a.text != "" {
+		t.Errorf("after the last: %v %s", a.header, a.text)
+	}
+	put("", 0, 10).want(t, "once more", 404, "itemNotFound")
+	a := f.get(at+"?$select=id,name,size", ada)
+	if fmt.Sprint(a.values("name"), a.body["value"].([]any)[0].(map[string]any)["size"]) != fmt.Sprint("[big.bin] ", float64(size)) {
+		t.Errorf("attached: %s", a.text)
+	}
+	if a := f.get(at+"/"+a.values("id")[0]+"/$value", ada); len(a.text) != size {
+		t.Errorf("%d bytes are attached", len(a.text))
+	}
+	f.write("POST", at+"/createUploadSession", ada, session(1000)).want(t, "of a small one", 400, "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize")
+	f.write("POST", at+"/createUploadSession", ada, session(200<<20)).want(t, "of a huge one", 400, "ErrorAttachmentSizeLimitExceeded")
+	f.write("POST", at+"/createUploadSession", ada, `{}`).want(t, "of nothing", 400, "ErrorInvalidRequest")
+	f.write("POST", at+"/createUploadSession", user("Mail.Read"), session(size)).want(t, "without permission", 403, "ErrorAccessDenied")
+	made = f.write("POST", at+"/createUploadSession", ada, session(size))
+	f.do("DELETE", made.str("uploadUrl"), "").want(t, "give up", 204, "")
+	put("", 0, 10).want(t, "given up", 404, "itemNotFound")
+	made = f.write("POST", at+"/createUploadSession", ada, session(size))
+	f.do("GET", made.str("uploadUrl"), "").want(t, "look", 405, "invalidRequest")
 }
 
 // asMIME sends a message in MIME, as Graph wants it.

@@ -210,6 +210,7 @@ func routes() []route {
 		{method: "POST", pattern: "/{person}/{messages}/{id}/createForward", serve: (*call).createForward, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments", counted: true, serve: (*call).attachments, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "POST", pattern: "/{person}/{messages}/{id}/attachments", serve: (*call).addAttachment, needs: "POST /users/{id}/messages", face: mailWork},
+		{method: "POST", pattern: "/{person}/{messages}/{id}/attachments/createUploadSession", serve: (*call).createAttachmentSession, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).oneAttachment, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
 		{method: "DELETE", pattern: "/{person}/{messages}/{id}/attachments/{id}", serve: (*call).deleteAttachment, needs: "POST /users/{id}/messages", face: mailWork},
 		{method: "GET", pattern: "/{person}/{messages}/{id}/attachments/{id}/$value", serve: (*call).attachmentValue, needs: "GET /users/{id}/messages/{id}/attachments", face: mailWork},
@@ -438,6 +439,11 @@ func (c *call) route(path []string) {
 	case c.throttled():
 	case r.audit != nil:
 		c.audited()
+	case r.face == mailWork:
+		if strings.EqualFold(c.preference("IdType"), "ImmutableId") {
+			c.applied(`IdType="ImmutableId"`)
+		}
+		r.serve(c)
 	default:
 		r.serve(c)
 	}
@@ -490,7 +496,7 @@ func (c *call) step(at *node, segment string) *node {
 		return at.next["{:path}"]
 	}
 	next, ok := at.next["{id}"]
-	if !ok || strings.HasPrefix(name, "$") {
+	if !ok || strings.HasPrefix(name, "$") || name == "delta" { // which is nobody's id
 		return nil
 	}
 	c.args = append(c.args, segment)

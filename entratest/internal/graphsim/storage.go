@@ -27,20 +27,25 @@ const (
 	downloadLife = 5 * time.Minute
 )
 
-// upload is a file on its way, in fragments.
+// arrival is what comes in fragments.
+type arrival struct {
+	total   int // -1: not known yet
+	content []byte
+	expires time.Time
+}
+
+func (a *arrival) done() bool { return a.total >= 0 && len(a.content) == a.total }
+
+// upload is a file of a drive on its way.
 type upload struct {
+	arrival
 	tenant, owner      string
 	parent, name       string // of the item
 	behavior           string
 	deferred           bool // commit only when asked to
-	total              int  // -1: not known yet
-	content            []byte
-	expires            time.Time
 	origin             fileTimes
 	graphOrigin, graph string // origin and version of the request that began it
 }
-
-func (u *upload) done() bool { return u.total >= 0 && len(u.content) == u.total }
 
 // storageOrigin is where uploads and downloads go.
 func (s *Server) storageOrigin() string {
@@ -84,7 +89,7 @@ func (c *call) createUploadSession() {
 	if !ok {
 		return
 	}
-	up := &upload{tenant: c.tenant(), owner: u.ID, total: -1, expires: c.World.Now().Add(sessionLife), graphOrigin: c.origin(), graph: c.version}
+	up := &upload{arrival: arrival{total: -1, expires: c.World.Now().Add(sessionLife)}, tenant: c.tenant(), owner: u.ID, graphOrigin: c.origin(), graph: c.version}
 	up.deferred, _ = given["deferCommit"].(bool)
 	wanted, _ := given["item"].(map[string]any)
 	up.behavior = str(wanted[conflictBehavior])
@@ -169,6 +174,8 @@ func (s *Server) Storage(w http.ResponseWriter, r *http.Request) {
 		c.refuse(http.StatusUnauthorized, "unauthenticated", "This address is a permission in itself: send no Authorization header.")
 	case len(parts) == 3 && parts[0] == "storage" && parts[1] == "upload":
 		c.upload(parts[2])
+	case len(parts) == 3 && parts[0] == "storage" && parts[1] == "attachment":
+		c.uploadAttachment(parts[2])
 	case len(parts) == 3 && parts[0] == "storage" && parts[1] == "monitor":
 		c.monitor(parts[2])
 	case len(parts) == 6 && parts[0] == "storage" && parts[1] == "download":
@@ -223,19 +230,28 @@ func (c *call) noSession() {
 	c.send(http.StatusNotFound, "application/json", body)
 }
 
-// upload answers at the address of an upload.
-func (c *call) upload(secret string) {
-	// The fragment is read before the lock is taken: it may come slowly.
+// readFragment reads a fragment, or answers. It may come slowly: the caller
+// holds no lock.
+func (c *call) readFragment() ([]byte, bool) {
 	content, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxFragment))
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case errors.As(err, &tooLarge):
 		c.refuse(http.StatusRequestEntityTooLarge, "invalidRequest", "The fragment is larger than 60 MiB.")
-		return
+		return nil, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.refuse(http.StatusRequestTimeout, "invalidRequest", bodyTooSlow)
-		return
+		return nil, false
 	case err != nil:
 		c.refuse(http.StatusBadRequest, "invalidRequest", "The fragment broke off: "+err.Error())
+		return nil, false
+	}
+	return content, true
+}
+
+// upload answers at the address of an upload.
+func (c *call) upload(secret string) {
+	content, ok := c.readFragment()
+	if !ok {
 		return
 	}
 	d := &c.Server.drives
@@ -261,7 +277,7 @@ func (c *call) upload(secret string) {
 		}
 		c.commit(secret, up)
 	case http.MethodPut:
-		if c.fragment(up, content) {
+		if c.fragment(&up.arrival, content, fragmentUnit) {
 			up.expires = c.World.Now().Add(sessionLife)
 			if up.done() && !up.deferred {
 				c.commit(secret, up)
@@ -275,8 +291,9 @@ func (c *call) upload(secret string) {
 	}
 }
 
-// fragment takes the next part of a file, or answers.
-func (c *call) fragment(up *upload, content []byte) bool {
+// fragment takes the next part of a file, or answers. All but the last are a
+// multiple of unit.
+func (c *call) fragment(up *arrival, content []byte, unit int) bool {
 	var from, to, total int
 	if n, err := fmt.Sscanf(c.r.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total); n != 3 || err != nil || from < 0 || to < from || total <= to {
 		c.refuse(http.StatusBadRequest, "invalidRequest", "The Content-Range header is missing or malformed: write 'bytes 0-327679/1000000'.")
@@ -300,7 +317,7 @@ func (c *call) fragment(up *upload, content []byte) bool {
 		return out("fragmentOverlap", "The uploaded fragment overlaps with data that has already been received.")
 	case from > len(up.content):
 		return out("fragmentOutOfOrder", "The uploaded fragment is not the next one.")
-	case to+1 != total && len(content)%fragmentUnit != 0:
+	case to+1 != total && len(content)%unit != 0:
 		c.refuse(http.StatusBadRequest, "invalidRequest", "The size of a fragment must be a multiple of 320 KiB, except for the last one.")
 		return false
 	case total > driveQuota:

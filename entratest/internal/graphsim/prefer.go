@@ -1,0 +1,69 @@
+package graphsim
+
+import (
+	"html"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// preference is the value of one of the request's Prefer headers, empty if the
+// client has no such wish.
+func (c *call) preference(name string) string {
+	for _, header := range c.r.Header.Values("Prefer") {
+		for wish := range strings.SplitSeq(header, ",") {
+			if n, value, _ := strings.Cut(wish, "="); strings.EqualFold(strings.TrimSpace(n), name) {
+				return strings.Trim(strings.TrimSpace(value), `"`)
+			}
+		}
+	}
+	return ""
+}
+
+// applied says which wish came true.
+func (c *call) applied(wish string) {
+	const name = "Preference-Applied"
+	if before := c.w.Header().Get(name); before != "" {
+		wish = before + ", " + wish
+	}
+	c.w.Header().Set(name, wish)
+}
+
+// bodyType is how the client wants to see the bodies of messages, "text" or
+// "html"; empty: as they are.
+func (c *call) bodyType() string {
+	switch kind := strings.ToLower(c.preference("outlook.body-content-type")); kind {
+	case "text", "html":
+		return kind
+	}
+	return ""
+}
+
+func (c *call) preferBody() {
+	if kind := c.bodyType(); kind != "" {
+		c.applied(`outlook.body-content-type="` + kind + `"`)
+	}
+}
+
+// asBody turns the body of a message into text or HTML.
+func asBody(body any, kind string) any {
+	was, content := str(inside(body, "contentType")), str(inside(body, "content"))
+	switch {
+	case was == kind:
+	case kind == "html":
+		content = "<html><body>" + strings.ReplaceAll(html.EscapeString(content), "\n", "<br>\n") + "</body></html>"
+	default:
+		content = htmlNotShown().ReplaceAllString(content, "")
+		content = htmlLineEnd().ReplaceAllString(content, "\r\n")
+		content = strings.TrimSpace(html.UnescapeString(htmlTag().ReplaceAllString(content, "")))
+	}
+	return map[string]any{"contentType": kind, "content": content}
+}
+
+var (
+	htmlNotShown = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?is)<(head|style|script)\b.*?</(head|style|script)\s*>|<!--.*?-->`)
+	})
+	htmlLineEnd = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)<br\b[^>]*>|</(p|div|tr|li|h[1-6])\s*>`) })
+	htmlTag     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)<[^>]*>`) })
+)
