@@ -85,7 +85,12 @@ func (e *Emulator) StorageURL() string {
 	}))
 	s.TLSConfig = e.certificateShown.Clone()
 	e.serving.Go(func() { _ = s.ServeTLS(l, "", "") })
+	// Clients that give their token to every port of a host, as the Graph client
+	// for JavaScript does, must see another host, too.
 	e.storageURL = "https://" + publicHost(e.cfg.Listen, l.Addr().String())
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() && e.cfg.TLSCert == "" {
+		e.storageURL = "https://" + tcp.String()
+	}
 	return e.storageURL
 }
 
