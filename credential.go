@@ -1,6 +1,7 @@
 package fob
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -224,7 +225,12 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 }
 
 func parsePFX(data []byte, password Secret) (*Certificate, error) {
-	if len(data) == 0 || data[0] != 0x30 {
+	switch _, err := x509.ParseCertificate(data); {
+	case err == nil:
+		return nil, errors.New("the file is a certificate without its private key; export both together, as PFX or PEM")
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		return nil, errors.New("the PEM file is cut or damaged: it has no block with its -----END line")
+	case len(data) == 0 || data[0] != 0x30:
 		return nil, errors.New("the file is neither PEM (-----BEGIN …) nor PFX")
 	}
 	private, leaf, more, err := pkcs12.DecodeChain(data, password.Reveal())
@@ -234,7 +240,7 @@ func parsePFX(data []byte, password Secret) (*Certificate, error) {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, errors.New("the PFX file does not open with this password")
 	case err != nil:
-		return nil, fmt.Errorf("reading the PFX file: %w", err)
+		return nil, fmt.Errorf("the PFX file is cut, damaged or of a kind that fob does not read: %w", err)
 	}
 	key, ok := private.(crypto.Signer)
 	if !ok {

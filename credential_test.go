@@ -137,7 +137,10 @@ func TestACertificateFileThatWillNotDoSaysWhy(t *testing.T) {
 		"wrong password":   {pfx, "wrong", "does not open with this password"},
 		"password missing": {pfx, "", "wants a password"},
 		"broken cert":      {append(keyPEM, pemBlock("CERTIFICATE", []byte{1, 2})...), "", "reading a certificate"},
-		"broken PFX":       {append([]byte{0x30, 0x82}, make([]byte, 40)...), "", "reading the PFX file"},
+		"broken PFX":       {append([]byte{0x30, 0x82}, make([]byte, 40)...), "", "the PFX file is cut, damaged or of a kind"},
+		"a cut PFX":        {pfx[:len(pfx)/2], "right", "the PFX file is cut"},
+		"a cut PEM":        {keyPEM[:300], "", "the PEM file is cut or damaged"},
+		"DER cert":         {cert.Raw, "", "a certificate without its private key"},
 	} {
 		_, err := ParseCertificate(test.data, NewSecret(test.password))
 		if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -144,17 +144,10 @@ func readCertificates(data []byte, password fob.Secret) (certificateFile, error)
 }
 
 func readPFX(data []byte, password fob.Secret) (certificateFile, error) {
-	if len(data) == 0 || data[0] != 0x30 {
-		return certificateFile{}, errors.New("the file is neither PEM (-----BEGIN …), PFX nor DER")
-	}
 	private, leaf, more, err := pkcs12.DecodeChain(data, password.Reveal())
-	switch {
-	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password.IsZero():
-		return certificateFile{}, errors.New("the PFX file wants a password (--certificate-password-file, AZURE_CLIENT_CERTIFICATE_PASSWORD)")
-	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return certificateFile{}, errors.New("the PFX file does not open with this password")
-	case err != nil:
-		return certificateFile{}, fmt.Errorf("reading the PFX file: %w", err)
+	if err != nil {
+		_, err := fob.ParseCertificate(data, password) // which says why
+		return certificateFile{}, err
 	}
 	key, _ := private.(crypto.Signer)
 	return certificateFile{certs: append([]*x509.Certificate{leaf}, more...), key: key}, nil
