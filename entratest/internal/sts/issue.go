@@ -43,8 +43,9 @@ type issuance struct {
 	roles      []string // app roles at the target
 	nonce      string   // for the ID token
 	ipAddress  string
-	revocable  bool // the client can be told in between that a token is void (cp1)
-	clientInfo bool // the client wants to know whose tokens these are
+	revocable  bool   // the client can be told in between that a token is void (cp1)
+	boundKey   string // that who uses the token has to prove; empty: it is a bearer's
+	clientInfo bool   // the client wants to know whose tokens these are
 	refresh    *refreshToken
 }
 
@@ -65,6 +66,7 @@ type accessClaims struct {
 	AppIDAuth         string            `json:"appidacr,omitempty"`
 	AuthorizedParty   string            `json:"azp,omitempty"`
 	AuthorizedAuth    string            `json:"azpacr,omitempty"`
+	Confirmation      map[string]string `json:"cnf,omitempty"`
 	FamilyName        string            `json:"family_name,omitempty"`
 	GivenName         string            `json:"given_name,omitempty"`
 	Provider          string            `json:"idp,omitempty"`
@@ -161,6 +163,9 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		if graph {
 			c.SubjectOf = map[string]string{"sub": pairwise(i.tenant.ID, u.ID, i.client.ClientID)}
 		}
+	}
+	if i.boundKey != "" {
+		c.Confirmation = map[string]string{"kid": i.boundKey}
 	}
 	c.NotBefore = c.IssuedAt
 	c.Expires = now.Add(lifetime).Unix()
@@ -280,6 +285,9 @@ func (s *Server) tokenAnswer(i issuance) (map[string]any, error) {
 	}
 	seconds := int(lifetime.Seconds())
 	body := map[string]any{"token_type": "Bearer", "access_token": access}
+	if i.boundKey != "" {
+		body["token_type"] = "pop"
+	}
 	if i.v1 {
 		now := s.World.Now()
 		body["expires_in"], body["ext_expires_in"] = strconv.Itoa(seconds), strconv.Itoa(seconds)

@@ -1,6 +1,8 @@
 package sts
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -71,6 +73,7 @@ type tokenRequest struct {
 	client    *directory.App
 	basic     string // the secret of an Authorization header
 	revocable bool   // the client can be told in between that a token is void
+	boundKey  string // that who uses the token has to prove; empty: it is a bearer's
 }
 
 // grants are the values of grant_type, in all spellings that clients send.
@@ -156,12 +159,36 @@ func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request, at aut
 	if !v1 && q.form.Has("resource") {
 		return q, no(901002, "The 'resource' request parameter is not supported.")
 	}
+	if q.boundKey, refused = boundKey(q.form); refused != nil {
+		return q, refused
+	}
 	claims := q.form.Get("claims")
 	if claims == "" {
 		claims = r.URL.Query().Get("claims")
 	}
 	q.revocable, refused = canRevoke(claims)
 	return q, refused
+}
+
+// boundKey reads which key a token is to be bound to, by the thumbprint of RFC
+// 7638: signed HTTP requests have such tokens. Other bindings are refused, for a
+// client must not take what anybody can use for something better.
+func boundKey(form url.Values) (string, *refusal) {
+	switch kind := strings.ToLower(form.Get("token_type")); kind {
+	case "", "bearer":
+		return "", nil
+	case "pop":
+	default:
+		return "", no(90010, "The token_type '%.100s' is not supported.", kind)
+	}
+	var key struct {
+		ID string `json:"kid"`
+	}
+	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(form.Get("req_cnf"), "="))
+	if err != nil || json.Unmarshal(text, &key) != nil || key.ID == "" {
+		return "", no(50167, "The request has an invalid 'req_cnf': it is not base64url of an object with a 'kid'.")
+	}
+	return key.ID, nil
 }
 
 // findClient finds the client of a request and refuses it where it may ask for
@@ -353,7 +380,7 @@ func (q *tokenRequest) wantedForApp() (wanted, target, *refusal) {
 // issuance begins the answer to a request.
 func (q *tokenRequest) issuance(tenant *directory.Tenant, auth string) issuance {
 	return issuance{at: q.at, v1: q.v1, tenant: tenant, client: q.client, clientAuth: auth, ipAddress: clientIP(q.r),
-		revocable: q.revocable, clientInfo: q.form.Get("client_info") == "1"}
+		revocable: q.revocable, boundKey: q.boundKey, clientInfo: q.form.Get("client_info") == "1"}
 }
 
 // forUser completes an answer with what a user lets the client do. Without a

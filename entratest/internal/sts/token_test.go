@@ -271,6 +271,23 @@ func TestRefreshTokens(t *testing.T) {
 	v.renew(third).ok()
 }
 
+func TestATokenIsBoundToTheKeyThatIsNamed(t *testing.T) {
+	v := serve(t)
+	cnf := base64.RawURLEncoding.EncodeToString([]byte(`{"kid":"thumbprint"}`))
+	for name, a := range map[string]answer{"an app": v.daemon("token_type", "pop", "req_cnf", cnf), "a person": v.ben("token_type", "pop", "req_cnf", cnf)} {
+		if bound, _ := a.ok().claims("access_token")["cnf"].(map[string]any); a.text("token_type") != "pop" || bound["kid"] != "thumbprint" {
+			t.Errorf("%s: %s", name, a.raw)
+		}
+	}
+	if a := v.daemon("token_type", "Bearer").ok(); a.text("token_type") != "Bearer" || a.claims("access_token")["cnf"] != nil {
+		t.Errorf("a bearer's: %s", a.raw)
+	}
+	v.daemon("token_type", "pop").refusedWith(50167, "invalid_request", http.StatusBadRequest)
+	v.daemon("token_type", "pop", "req_cnf", "e30").refusedWith(50167, "invalid_request", http.StatusBadRequest)
+	v.daemon("token_type", "ssh-cert", "req_cnf", cnf).refusedWith(90010, "invalid_request", http.StatusBadRequest)
+	v.obo(v.apiToken(), "requested_token_type", "urn:ietf:params:oauth:token-type:saml2").refusedWith(90010, "invalid_request", http.StatusBadRequest)
+}
+
 func TestANewRefreshTokenComesWhereOneIsAskedFor(t *testing.T) {
 	v := serve(t)
 	first := v.ben("scope", "User.Read offline_access").ok().text("refresh_token")

@@ -320,6 +320,8 @@ func (q *tokenRequest) onBehalfOf() (issuance, *refusal) {
 		return issuance{}, absent("requested_token_use")
 	case q.form.Get("requested_token_use") != "on_behalf_of":
 		return issuance{}, no(90023, "Invalid request: the value '%.100s' of the parameter 'requested_token_use' is not supported.", q.form.Get("requested_token_use"))
+	case q.form.Get("requested_token_type") != "" && q.form.Get("requested_token_type") != "urn:ietf:params:oauth:token-type:access_token":
+		return issuance{}, no(90010, "The requested_token_type '%.100s' is not supported.", q.form.Get("requested_token_type"))
 	case !q.hasCredential():
 		return issuance{}, no(7000216, "'client_assertion', 'client_secret' or 'request' is required for the '%s' grant type.", q.grantType).as("invalid_client")
 	}
