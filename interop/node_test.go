@@ -50,7 +50,10 @@ func TestNode(t *testing.T) {
 var passed = regexp.MustCompile(`(?m)^# pass [1-9]`)
 
 func runNode(t *testing.T, node, name string, more ...string) {
-	emu := entratest.New(t, quick, func(cfg *entratest.Config) { cfg.ControlListen = "127.0.0.1:0" })
+	emu := entratest.New(t, quick, func(cfg *entratest.Config) {
+		cfg.ControlListen = "127.0.0.1:0"
+		cfg.World = []byte("[[app]]\nid = '" + entratest.DaemonClientID + "'\ngranted.'https://graph.microsoft.com' = ['Files.ReadWrite.All', 'Mail.ReadWrite']\n")
+	})
 	certificate := registered(t, emu, entratest.DaemonClientID).file(t)
 	env, err := emu.Env()
 	if err != nil {

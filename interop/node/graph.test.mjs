@@ -9,7 +9,7 @@ import azure from "@microsoft/microsoft-graph-client/authProviders/azureTokenCre
 import * as emulator from "./emulator.mjs";
 import { daemon, graphDefault } from "./emulator.mjs";
 
-const { BatchRequestContent, BatchResponseContent, Client, PageIterator } = graph;
+const { BatchRequestContent, BatchResponseContent, Client, FileUpload, LargeFileUploadTask, PageIterator } = graph;
 
 function connect() {
   const credential = new ClientSecretCredential(emulator.tenant, daemon.id, daemon.secret, { authorityHost: emulator.url, disableInstanceDiscovery: true });
@@ -50,4 +50,34 @@ test("sends a batch", async () => {
   const answers = new BatchResponseContent(await client.api("/$batch").post(content));
   assert.equal((await answers.getResponseById("1").json()).displayName, "Ada Quill");
   assert.equal(answers.getResponseById("2").status, 404);
+});
+
+// It sends its token to every port of the hosts that it knows; where files go,
+// tokens are refused.
+test("uploads large files to a drive and to a message", async () => {
+  const client = connect();
+  const ada = "/users/ada@fob.example";
+  const content = new Uint8Array(4 << 20).fill(65);
+  const upload = async (url, item) => {
+    const session = await LargeFileUploadTask.createUploadSession(client, url, item);
+    return new LargeFileUploadTask(client, new FileUpload(content.buffer, "big.bin", content.length), session, { rangeSize: 3 * 320 * 1024 }).upload();
+  };
+  const file = await upload(`${ada}/drive/root:/big.bin:/createUploadSession`, { item: {} });
+  assert.equal(file.responseBody.size, content.length);
+
+  const draft = await client.api(`${ada}/messages`).post({ subject: "big" });
+  const attached = await upload(`${ada}/messages/${draft.id}/attachments/createUploadSession`,
+    { AttachmentItem: { attachmentType: "file", name: "big.bin", size: content.length } });
+  assert.ok(attached.location.includes("/Attachments('"));
+  const { value } = await client.api(`${ada}/messages/${draft.id}/attachments`).select("name,size").get();
+  assert.deepEqual(value.map(({ name, size }) => ({ name, size })), [{ name: "big.bin", size: content.length }]);
+});
+
+test("writes and reads mail as MIME", async () => {
+  const client = connect();
+  const mime = "From: ada@fob.example\r\nTo: ben@fob.example\r\nSubject: =?utf-8?q?Gr=C3=BCezi?=\r\n\r\nHello\r\n";
+  const draft = await client.api("/users/ada@fob.example/messages").header("Content-Type", "text/plain").post(Buffer.from(mime).toString("base64"));
+  assert.equal(draft.subject, "Grüezi");
+  const read = await new Response(await client.api(`/users/ada@fob.example/messages/${draft.id}/$value`).getStream()).text();
+  assert.match(read, /^Subject: =\?utf-8\?q\?Gr=C3=BCezi\?=\r$/m);
 });
