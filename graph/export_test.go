@@ -275,6 +275,36 @@ func TestAnInterruptedExportGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestAnExportThatWasKilledWhenItWasCompleteIsComplete(t *testing.T) {
+	for _, n := range []int{0, 200} {
+		requests := 0
+		inner := library(n, 99)
+		w := serve(t, func(w http.ResponseWriter, r *http.Request) { requests++; inner(w, r) })
+		name := filepath.Join(t.TempDir(), "users.ndjson")
+		_, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, err := stdjson.Marshal(checkpoint{Version: checkpointVersion, Address: w.server.URL + "/v1.0/users", Offset: int64(len(text)), Items: int64(n), Parts: []*part{{Done: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(CheckpointFile(name), last, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		requests = 0
+		p, err := w.ExportFile(t.Context(), name, "/users", ExportOptions{})
+		again, _ := os.ReadFile(name)
+		if left, _ := filepath.Glob(name + ".*"); err != nil || requests > 0 || p.Items != int64(n) || !bytes.Equal(text, again) || len(left) > 0 {
+			t.Errorf("%d items: %v, %d requests, %+v, %d bytes of %d, left behind: %v", n, err, requests, p, len(again), len(text), left)
+		}
+	}
+}
+
 func TestARefusedExportLeavesTheOldFileAlone(t *testing.T) {
 	w := serve(t, says(400, `{"error":{"code":"BadRequest","message":"m"}}`))
 	old, fresh := filepath.Join(t.TempDir(), "old.ndjson"), filepath.Join(t.TempDir(), "new.ndjson")

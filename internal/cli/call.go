@@ -296,9 +296,11 @@ func (c *call) run(ctx context.Context) error {
 		if _, err := compileJQ(c.jq); err != nil {
 			return err // before hours have passed
 		}
-		if c.uploaded, err = c.upload(ctx, content); err != nil {
+		var told func()
+		if c.uploaded, told, err = c.upload(ctx, content); err != nil {
 			return err
 		}
+		defer told()
 	}
 	if c.outputFile == "" {
 		return c.print(ctx, content, c.inv.Stdout)

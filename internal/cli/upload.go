@@ -59,18 +59,38 @@ func unspool(file *os.File) {
 }
 
 // upload sends a file in pieces and returns what became of it. An earlier run
-// that was interrupted is gone on with.
-func (c *call) upload(ctx context.Context, content *content) (jsontext.Value, error) {
+// that was interrupted is gone on with. told is to be called when the answer
+// is printed: until then another run would print it, and send nothing.
+func (c *call) upload(ctx context.Context, content *content) (item jsontext.Value, told func(), err error) {
 	ctx, cancel, err := c.withGivenTimeout(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer cancel()
 	kept, err := c.keptUpload(ctx, content)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer kept.unlock()
+	told = func() {
+		kept.forget()
+		kept.unlock()
+	}
+	if item = kept.record.Item; item == nil {
+		item, err = c.sendPieces(ctx, content, kept)
+	}
+	switch {
+	case err == nil:
+		kept.done(item)
+		return item, told, nil
+	case kept.record.URL == "":
+		told()
+	default:
+		kept.unlock()
+	}
+	return nil, nil, err
+}
+
+func (c *call) sendPieces(ctx context.Context, content *content, kept *keptUpload) (jsontext.Value, error) {
 	session := *c.target
 	session.Path = session.Path[:len(session.Path)-len("content")] + "createUploadSession"
 	session.RawPath, session.RawQuery = "", ""
@@ -124,6 +144,8 @@ type uploadRecord struct {
 	Authority string      `json:"authority"`
 	Stored    time.Time   `json:"stored"`
 	Expires   time.Time   `json:"expires"`
+	// Item is what became of the file, if nobody may have been told so yet.
+	Item jsontext.Value `json:"item,omitzero"`
 }
 
 const uploadPrefix = "upload-" // of keys in the store
@@ -187,7 +209,7 @@ func (c *call) keptUpload(ctx context.Context, content *content) (*keptUpload, e
 		c.inv.warn(err)
 	case last.Size == k.record.Size && last.Modified.Equal(k.record.Modified):
 		c.inv.tell("going on with the upload of %s that was interrupted", content.name)
-		k.record.URL, k.record.Expires = last.URL, last.Expires
+		k.record.URL, k.record.Expires, k.record.Item = last.URL, last.Expires, last.Item
 	default:
 		c.inv.tell("%s has changed since its upload was interrupted; it begins anew", content.name)
 		brief, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -203,30 +225,56 @@ func (c *call) keptUpload(ctx context.Context, content *content) (*keptUpload, e
 }
 
 // remember keeps what the next run goes on with. An upload that cannot be kept
-// goes on all the same.
+// goes on all the same. What was kept of one that is over stays until it is
+// clear what became of it.
 func (k *keptUpload) remember(s graph.UploadSession) {
 	k.c.inv.hide(s.URL.Reveal())
 	if k.store == nil {
 		return
 	}
-	ctx := context.Background() // also for who was interrupted
-	now := time.Now().UTC()
-	k.record.URL, k.record.Expires, k.record.Stored = s.URL.Reveal(), s.Expires.UTC(), now
-	if s.Expires.IsZero() {
-		k.record.Expires = now.Add(24 * time.Hour) // it did not say
+	if k.record.URL = s.URL.Reveal(); k.record.URL == "" {
+		return
 	}
+	k.record.Expires = s.Expires.UTC()
+	if s.Expires.IsZero() {
+		k.record.Expires = time.Now().UTC().Add(24 * time.Hour) // it did not say
+	}
+	k.put()
+}
+
+// untold is how long the next run believes that it only has to say what became
+// of an upload.
+const untold = 10 * time.Minute
+
+// done keeps what became of the upload, for whoever is killed before it is said.
+func (k *keptUpload) done(item jsontext.Value) {
+	k.record.URL, k.record.Item, k.record.Expires = "", item, time.Now().UTC().Add(untold)
+	k.put()
+}
+
+func (k *keptUpload) put() {
+	if k.store == nil {
+		return
+	}
+	k.record.Stored = time.Now().UTC()
 	if token := k.c.source.last(); token != nil {
 		k.record.Account = token.Account
 	}
-	var err error
-	if k.record.URL == "" {
-		err = k.store.Delete(ctx, k.key)
-	} else {
-		var text []byte
-		if text, err = json.Marshal(k.record); err == nil {
-			err = k.store.Put(ctx, k.key, text)
-		}
+	text, err := json.Marshal(k.record, jsontext.AllowDuplicateNames(true))
+	if err == nil {
+		err = k.store.Put(context.Background(), k.key, text) // also for who was interrupted
 	}
+	k.warn(err)
+}
+
+// forget removes what is kept of an upload that is over.
+func (k *keptUpload) forget() {
+	if k.store != nil {
+		k.warn(k.store.Delete(context.Background(), k.key))
+	}
+}
+
+func (k *keptUpload) warn(err error) {
 	if err != nil && !k.warned {
 		k.warned = true
 		k.c.inv.warn(fmt.Errorf("another run could not go on with this upload: %w", err))
@@ -242,7 +290,7 @@ func readUpload(ctx context.Context, store *filestore.Store, key string) (r uplo
 }
 
 func parseUpload(text []byte) (r uploadRecord, err error) {
-	if err = json.Unmarshal(text, &r); err != nil {
+	if err = json.Unmarshal(text, &r, jsontext.AllowDuplicateNames(true)); err != nil {
 		err = fmt.Errorf("the record of an upload is not of this version of fob: %w", err)
 	}
 	return r, err

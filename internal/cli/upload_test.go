@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +20,10 @@ import (
 // drive takes one file in pieces. Its upload addresses are at another host than
 // Graph's, hold the word "hidden" and want no token.
 type drive struct {
-	t     *testing.T
-	fob   func(stdin string, args ...string) ran
-	cache string
+	t      *testing.T
+	fob    func(stdin string, args ...string) ran
+	cache  string
+	stdout io.Writer // nil: what it prints is returned
 
 	mu         sync.Mutex // guards the fields below
 	have       []byte
@@ -43,7 +45,7 @@ func newDrive(t *testing.T) *drive {
 	d := &drive{t: t, cache: t.TempDir(), life: time.Hour}
 	storage := httptest.NewTLSServer(http.HandlerFunc(d.store))
 	t.Cleanup(storage.Close)
-	d.fob, _ = apiWith(t, func(w http.ResponseWriter, r *http.Request) {
+	flags, environ := apiServer(t, func(w http.ResponseWriter, r *http.Request) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		switch {
@@ -63,6 +65,14 @@ func newDrive(t *testing.T) *drive {
 			io.WriteString(w, `{"error":{"code":"itemNotFound","message":"m"}}`)
 		}
 	})
+	d.fob = func(stdin string, args ...string) ran {
+		var stdout, stderr bytes.Buffer
+		env := Env{Args: append(slices.Clone(args), flags...), Environ: environ, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr}
+		if d.stdout != nil {
+			env.Stdout = d.stdout
+		}
+		return ran{Run(t.Context(), env), stdout.String(), stderr.String()}
+	}
 	return d
 }
 
@@ -189,6 +199,36 @@ func TestAnUploadThatBrokeOffGoesOnInTheNextRun(t *testing.T) {
 	want := "[bytes 0-10485759/11534341 bytes 10485760-11534340/11534341 bytes 10485760-11534340/11534341]"
 	if got.status != StatusDone || strings.Contains(got.stderr, "note") || !bytes.Equal(d.have, content) || d.sessions != 1 || len(d.asked) != 1 || fmt.Sprint(d.pieces) != want || d.uploads() != 0 {
 		t.Errorf("%+v: %d sessions, asked %d times, pieces %v, %d uploads are stored", got, d.sessions, len(d.asked), d.pieces, d.uploads())
+	}
+}
+
+func TestWhoIsKilledAfterAnUploadIsToldByTheNextRun(t *testing.T) {
+	d := newDrive(t)
+	file, content := largeFile(t, largeSize)
+	// What is kept while the answer is printed is what a kill leaves.
+	left := map[string][]byte{}
+	d.stdout = writerFunc(func(p []byte) (int, error) {
+		names, _ := filepath.Glob(filepath.Join(d.cache, "store", uploadPrefix+"*"))
+		for _, name := range names {
+			left[name], _ = os.ReadFile(name)
+		}
+		return len(p), nil
+	})
+	if got := d.put(file); got.status != StatusDone || d.uploads() != 0 || len(left) != 1 {
+		t.Fatalf("%+v, %d uploads are stored, of %d", got, d.uploads(), len(left))
+	}
+	for name, text := range left {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.stdout = nil
+	got := d.put(file)
+	if got.status != StatusDone || got.stdout != `{"id":"item","size":1}`+"\n" || d.sessions != 1 || len(d.pieces) != 2 || d.uploads() != 0 {
+		t.Errorf("%+v: %d sessions, pieces %v, %d uploads are stored", got, d.sessions, d.pieces, d.uploads())
+	}
+	if got := d.put(file); got.status != StatusDone || d.sessions != 2 || !bytes.Equal(d.have, content) {
+		t.Errorf("%+v: %d sessions: who was told and sends it again means it", got, d.sessions)
 	}
 }
 
