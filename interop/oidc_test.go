@@ -132,7 +132,7 @@ func TestGoOIDCReadsUserInfo(t *testing.T) {
 	if err := info.Claims(&claims); err != nil {
 		t.Fatal(err)
 	}
-	if claims.Name != "Ben Ostrow" || info.Email != entratest.BenUPN || info.Subject == "" || id.Subject == "" {
+	if claims.Name != "Ben Ostrow" || info.Email != entratest.BenUPN || info.Subject == "" || info.Subject != id.Subject {
 		t.Errorf("user info %+v, name %q", info, claims.Name)
 	}
 }
