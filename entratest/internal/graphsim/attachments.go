@@ -96,14 +96,14 @@ func (a *attachment) header() textproto.MIMEHeader {
 	if a.inline {
 		disposition = "inline"
 	}
-	h := textproto.MIMEHeader{"Content-Type": {a.kind}, "Content-Transfer-Encoding": {"base64"},
+	h := textproto.MIMEHeader{"Content-Type": {oneLine(a.kind)}, "Content-Transfer-Encoding": {"base64"},
 		"Content-Disposition": {mime.FormatMediaType(disposition, map[string]string{"filename": a.name})}}
 	if a.item != nil {
 		h.Set("Content-Type", "message/rfc822")
 		h.Set("Content-Transfer-Encoding", "7bit")
 	}
 	if a.contentID != "" {
-		h.Set("Content-ID", "<"+a.contentID+">")
+		h.Set("Content-ID", "<"+oneLine(a.contentID)+">")
 	}
 	return h
 }

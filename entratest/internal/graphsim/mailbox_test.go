@@ -402,6 +402,18 @@ func TestAnAnswerInMIMEIsSentAsItIs(t *testing.T) {
 	}
 }
 
+func TestNoPropertyAddsAHeader(t *testing.T) {
+	f := start(t)
+	ada := user(mailScopes)
+	evil := `x\r\nX-Evil: 1`
+	body := `{"subject":"` + evil + `","internetMessageId":"<` + evil + `>",` + to("ben@fob.example") + `,"from":{"emailAddress":{"name":"` + evil + `","address":"ada@fob.example"}},"attachments":[{"@odata.type":"#microsoft.graph.fileAttachment","name":"` +
+		evil + `","contentType":"` + evil + `","contentId":"` + evil + `","contentBytes":""}]}`
+	id := f.write("POST", "/v1.0/me/messages", ada, body).want(t, "draft", 201, "").str("id")
+	if a := f.get("/v1.0/me/messages/"+id+"/$value", ada).want(t, "MIME", 200, ""); strings.Contains(a.text, "\nX-Evil") {
+		t.Errorf("%s", a.text)
+	}
+}
+
 func TestBadMIMEIsRefused(t *testing.T) {
 	f := start(t)
 	ada := user(mailScopes)

@@ -228,6 +228,16 @@ func (c *call) messageMIME() {
 	})
 }
 
+// oneLine is what can stand in a header without ending it.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
 // mime is a message as it travels. seed makes the line between its parts.
 func (m *message) mime(seed string) []byte {
 	var b bytes.Buffer
@@ -259,7 +269,7 @@ func (m *message) mime(seed string) []byte {
 	if at, err := parseDate(str(cmp.Or(v["sentDateTime"], v["createdDateTime"]))); err == nil {
 		line("Date", at.UTC().Format(time.RFC1123Z))
 	}
-	line("Message-ID", str(v["internetMessageId"]))
+	line("Message-ID", oneLine(str(v["internetMessageId"])))
 	if importance := str(v["importance"]); importance == "high" || importance == "low" {
 		line("Importance", importance)
 	}
