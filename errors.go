@@ -74,13 +74,18 @@ func (e *Error) Is(target error) bool {
 }
 
 func (e *Error) interaction() bool {
+	switch e.Suberror {
+	case "message_only", "client_mismatch", "protection_policy_required":
+		return false // signing in again would end the same
+	}
 	switch e.Code {
 	case "interaction_required", "login_required", "consent_required":
 		// An app that speaks for itself has nobody who could interact.
 		return e.Grant != grantClientCredentials
 	case "invalid_grant", "expired_token":
 		// The refresh token, code or password no longer does. The assertion of
-		// an on-behalf-of call is the caller's business, except for consent.
+		// an on-behalf-of call is the caller's business, unless the suberror says
+		// what the person is to do.
 		switch e.Grant {
 		case grantRefreshToken, grantDeviceCode, grantAuthorizationCode:
 			return true

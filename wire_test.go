@@ -1,6 +1,7 @@
 package fob
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -91,6 +92,30 @@ func TestTheLastOfNestedCodesIsTheCause(t *testing.T) {
 	e.decode([]byte(`{"error":"invalid_grant","error_codes":["70002",500133]}`), strings.Clone)
 	if e.AADSTS() != 500133 {
 		t.Errorf("cause %d of %v", e.AADSTS(), e.Codes)
+	}
+}
+
+func TestAPersonIsAskedForWhereSigningInHelps(t *testing.T) {
+	for _, test := range []struct {
+		refusal Error
+		want    bool
+	}{
+		{Error{Code: "invalid_grant", Grant: grantRefreshToken}, true},
+		{Error{Code: "invalid_grant", Grant: grantRefreshToken, Suberror: "basic_action"}, true},
+		{Error{Code: "invalid_grant", Grant: grantRefreshToken, Suberror: "message_only"}, false},
+		{Error{Code: "invalid_grant", Grant: grantRefreshToken, Suberror: "client_mismatch"}, false},
+		{Error{Code: "interaction_required", Grant: grantRefreshToken, Suberror: "protection_policy_required"}, false},
+		{Error{Code: "invalid_grant", Grant: grantOnBehalfOf}, false},
+		{Error{Code: "invalid_grant", Grant: grantOnBehalfOf, Suberror: "consent_required"}, true},
+		{Error{Code: "interaction_required", Grant: grantOnBehalfOf}, true},
+		{Error{Code: "interaction_required", Grant: grantClientCredentials}, false},
+		{Error{Code: "expired_token", Grant: grantDeviceCode}, true},
+		{Error{Code: "invalid_client", Grant: grantRefreshToken}, false},
+		{Error{Code: "temporarily_unavailable", Grant: grantRefreshToken, Status: 503}, false},
+	} {
+		if got := errors.Is(&test.refusal, ErrInteraction); got != test.want {
+			t.Errorf("%s %s of %s: %v", test.refusal.Code, test.refusal.Suberror, test.refusal.Grant, got)
+		}
 	}
 }
 
