@@ -2,9 +2,11 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 
 	"golang.org/x/term"
 )
@@ -34,7 +36,7 @@ func (inv *invocation) readStdinSecret(flag string) ([]byte, error) {
 	signal.Notify(interrupted, os.Interrupt)
 	defer signal.Stop(interrupted)
 	go func() { // ends with the line, or with the process
-		data, err := term.ReadPassword(int(f.Fd()))
+		data, err := readHidden(f)
 		done <- answer{data, err}
 	}()
 	select {
@@ -43,5 +45,46 @@ func (inv *invocation) readStdinSecret(flag string) ([]byte, error) {
 	case <-interrupted:
 		// Or the shell would go on without showing what is typed.
 		return nil, errors.Join(errInterrupted, term.Restore(int(f.Fd()), before))
+	}
+}
+
+// readHidden reads a line that a terminal does not show. The terminals of Unix
+// cut lines that they edit themselves at 4 KiB, which a token may have, so the
+// few keys that matter are handled here.
+func readHidden(f *os.File) ([]byte, error) {
+	if runtime.GOOS == "windows" {
+		return term.ReadPassword(int(f.Fd()))
+	}
+	before, err := term.MakeRaw(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	defer term.Restore(int(f.Fd()), before)
+	var line []byte
+	chunk := make([]byte, 4<<10)
+	for {
+		n, err := f.Read(chunk)
+		for _, key := range chunk[:n] {
+			switch key {
+			case '\r', '\n', 'D' - '@': // Enter, Ctrl-D
+				return line, nil
+			case 'C' - '@':
+				return nil, errInterrupted
+			case 'U' - '@':
+				line = nil
+			case '\b', 0x7f:
+				line = line[:max(len(line)-1, 0)]
+			default:
+				line = append(line, key)
+			}
+		}
+		switch {
+		case len(line) > maxSecretFile:
+			return nil, fmt.Errorf("stdin has more than %d KiB; it cannot be what was meant", maxSecretFile>>10)
+		case errors.Is(err, io.EOF):
+			return line, nil
+		case err != nil:
+			return nil, err
+		}
 	}
 }
