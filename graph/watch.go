@@ -79,6 +79,13 @@ func (w *watch) explain(err error) error {
 // interrupted is the end of a request that was on its way already.
 type interrupted struct{ error }
 
+func (i *interrupted) Error() string {
+	if errors.Is(i.error, context.DeadlineExceeded) {
+		return "the time for it was over"
+	}
+	return "it was interrupted"
+}
+
 func (i *interrupted) Unwrap() error { return i.error }
 
 type sending struct {

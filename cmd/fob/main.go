@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"sync"
@@ -16,6 +18,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	log.SetOutput(io.Discard) // net/http prints there what a server sends unasked
 	env := cli.FromProcess()
 	// Signals are watched from when something takes time. To watch them costs
 	// more than to print a stored token, which ends before anyone can interrupt.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"encoding/pem"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +94,78 @@ func TestCtrlCAtASignInIsStatus130(t *testing.T) {
 	}
 	if answer.Len() > 0 || strings.Contains(string(rest), "error") {
 		t.Errorf("stdout %q, stderr %q", answer.String(), rest)
+	}
+}
+
+// hostile is a server that gives tokens, and answers calls as it is told. The
+// command finds it with the flags.
+func hostile(t *testing.T, dir string, answer http.HandlerFunc) (flags []string) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/oauth2/v2.0/token") {
+			tokenEndpoint(t)(w, r)
+			return
+		}
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	ca, secret := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "secret")
+	for name, text := range map[string][]byte{ca: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), secret: []byte("a-secret-of-sixteen-characters")} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{"--authority-host", server.URL, "--graph-host", server.URL, "--ca-file", ca, "--client-secret-file", secret,
+		"--client-id", "11111111-2222-4333-8444-555555555555", "--tenant", "tenant.example"}
+}
+
+func TestWhatAServerSendsUnaskedIsNotPrinted(t *testing.T) {
+	dir := t.TempDir()
+	flags := hostile(t, dir, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n{\"a\":unasked")
+		conn.Close()
+	})
+	cmd := fobProcess(t, dir, append([]string{"get", "/users", "--all"}, flags...)...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	if err := cmd.Run(); err == nil || !strings.HasPrefix(errs.String(), "fob: error: ") || strings.Contains(errs.String(), "asked") {
+		t.Errorf("%v: %s", err, errs.String())
+	}
+}
+
+func TestCtrlCWithinABatchSaysWhatMayHaveHappened(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows sends no interrupts to other processes")
+	}
+	dir := t.TempDir()
+	arrived := make(chan bool)
+	flags := hostile(t, dir, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		arrived <- true
+		<-r.Context().Done()
+	})
+	cmd := fobProcess(t, dir, append([]string{"batch", "-"}, flags...)...)
+	var out, errs strings.Builder
+	cmd.Stdin = strings.NewReader(`{"url":"/me"}{"url":"/groups","method":"POST","body":{}}`)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("ended with %v", err)
+	}
+	if !strings.Contains(errs.String(), "may have been carried out before you send them again: 1") || !strings.Contains(out.String(), `"id":"2","status":0,"error":"POST`) || strings.Count(out.String(), "may have been carried out") != 1 {
+		t.Errorf("%s%s", out.String(), errs.String())
 	}
 }
 

@@ -235,7 +235,11 @@ func (c *call) batch(ctx context.Context, requests []graph.BatchRequest) error {
 	if !slices.ContainsFunc(failed, isUncertain) {
 		return c.refused(ended)
 	}
-	return &problem{err: c.refused(ended), fix: uncertainOf(failed) + "; what was not sent can be sent again"}
+	advice := uncertainOf(failed) + "; what was not sent can be sent again"
+	if errors.Is(ended, context.Canceled) { // which says no more
+		c.inv.note("the batch was interrupted; %s", advice)
+	}
+	return &problem{err: c.refused(ended), fix: advice}
 }
 
 // unsent are the answers to requests that come behind the end.

@@ -33,9 +33,9 @@ func (inv *invocation) sink(w io.Writer, columns []string, raw bool) sink {
 	lines := &lineWriter{w: bufio.NewWriterSize(w, 64<<10), raw: raw, person: inv.terminal(w).is}
 	switch inv.flags.output {
 	case "table":
-		return &tableWriter{inv: inv, w: lines.w, term: inv.terminal(w), grid: grid{columns: columns, named: columns != nil}}
+		return &tableWriter{inv: inv, lines: lines, term: inv.terminal(w), grid: grid{columns: columns, named: columns != nil}}
 	case "csv":
-		return &csvWriter{inv: inv, w: lines.w, grid: grid{columns: columns, named: columns != nil}}
+		return &csvWriter{inv: inv, lines: lines, grid: grid{columns: columns, named: columns != nil}}
 	case "json":
 		if !raw {
 			return &arrayWriter{lines: lines}
@@ -351,7 +351,7 @@ func (w *waiting) add(v jsontext.Value) (enough bool) {
 // csvWriter prints a table as RFC 4180 has it.
 type csvWriter struct {
 	inv     *invocation
-	w       *bufio.Writer
+	lines   *lineWriter // to where, and how often
 	grid    grid
 	waiting waiting
 	begun   bool
@@ -377,7 +377,7 @@ func (c *csvWriter) item(v jsontext.Value) error {
 
 func (c *csvWriter) begin() error {
 	c.begun = true
-	if _, err := c.w.Write(csvHead(c.grid.columns)); err != nil {
+	if _, err := c.lines.w.Write(csvHead(c.grid.columns)); err != nil {
 		return writing(err)
 	}
 	for _, v := range c.waiting.items {
@@ -395,8 +395,10 @@ func (c *csvWriter) write(v jsontext.Value) error {
 		return err
 	}
 	c.buffer = appendCSV(slices.Grow(resized(c.buffer), len(v)), row)
-	_, err = c.w.Write(c.buffer)
-	return writing(err)
+	if _, err = c.lines.w.Write(c.buffer); err != nil {
+		return writing(err)
+	}
+	return c.lines.flush(false)
 }
 
 func (c *csvWriter) end(bool) error {
@@ -406,7 +408,7 @@ func (c *csvWriter) end(bool) error {
 		}
 	}
 	c.inv.tellOther(c.grid.other)
-	return writing(c.w.Flush())
+	return c.lines.flush(true)
 }
 
 // tellOther says what did not fit into the columns.
@@ -483,7 +485,7 @@ func startsFormula(text []byte) bool {
 // items, so that a list of any length needs no memory.
 type tableWriter struct {
 	inv     *invocation
-	w       *bufio.Writer
+	lines   *lineWriter // to where, and how often
 	term    terminal
 	grid    grid
 	waiting waiting
@@ -627,8 +629,10 @@ func (t *tableWriter) line(row []tableCell, style string) error {
 	if style != "" {
 		b = []byte(t.term.paint(style, string(b)))
 	}
-	_, err := t.w.Write(append(b, '\n'))
-	return writing(err)
+	if _, err := t.lines.w.Write(append(b, '\n')); err != nil {
+		return writing(err)
+	}
+	return t.lines.flush(false)
 }
 
 func appendSpaces(b []byte, n int) []byte {
@@ -647,8 +651,8 @@ func (t *tableWriter) end(bool) error {
 	case t.count == 0:
 		t.inv.note("there are no items")
 	}
-	if err := t.w.Flush(); err != nil {
-		return writing(err)
+	if err := t.lines.flush(true); err != nil {
+		return err
 	}
 	if len(t.left) > 0 {
 		t.inv.note("the terminal has no room for %s; choose with $select, or print all with -o csv", someOf(t.left))

@@ -64,6 +64,24 @@ func TestAFullDiskIsSaidOnce(t *testing.T) {
 	}
 }
 
+func TestAListEndsWhenNobodyTakesItsItems(t *testing.T) {
+	for _, form := range []string{"ndjson", "json", "csv", "table"} {
+		pages := 0
+		server, environ := apiServer(t, func(w http.ResponseWriter, r *http.Request) {
+			pages++
+			fmt.Fprintf(w, `{"@odata.nextLink":"https://%s/v1.0/users?p=%d","value":[{"id":1}%s]}`, r.Host, pages, strings.Repeat(`,{"id":2}`, sample))
+			if pages > 20 {
+				panic(http.ErrAbortHandler)
+			}
+		})
+		var stderr bytes.Buffer
+		args := append([]string{"get", "/users", "--all", "-o", form}, server...)
+		if status := Run(t.Context(), Env{Args: args, Environ: environ, Stdin: strings.NewReader(""), Stdout: full{}, Stderr: &stderr}); status != StatusFailed || pages > 2 {
+			t.Errorf("%s: status %d after %d pages: %s", form, status, pages, stderr.String())
+		}
+	}
+}
+
 func TestAnAnswerThatIsLookedIntoIsBounded(t *testing.T) {
 	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"value":["`)
