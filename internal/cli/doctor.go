@@ -424,7 +424,7 @@ func (d *doctor) read(ctx context.Context, who fob.TokenSource, req fob.Request,
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &fob.Transport{Source: who, Request: req, Origins: []string{origin(graph)}, Base: d.inv.roundTripper(d.s)}}
+	client := &http.Client{Transport: &fob.Transport{Source: who, Request: req, Origins: []string{plainAddress(graph)}, Base: d.inv.roundTripper(d.s)}}
 	resp, err := client.Do(r)
 	if err != nil {
 		var u *url.Error

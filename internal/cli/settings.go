@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/origin"
 )
 
 // flags are the values of the flags of the command that runs.
@@ -355,9 +355,7 @@ func hostname(address string) string {
 }
 
 func isLoopbackURL(address string) bool {
-	host := hostname(address)
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+	return origin.IsLoopback(hostname(address))
 }
 
 // originFlag reads a flag that names a scheme and a host.
@@ -372,11 +370,11 @@ func originFlag(flag, s string) (string, error) {
 	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopbackURL(s)):
 		return "", &problem{status: StatusUsage, text: flag + " " + quoted(s) + " is not https; tokens are sent over https only (http is accepted on loopback)"}
 	}
-	return origin(u), nil
+	return plainAddress(u), nil
 }
 
-// origin is scheme, host and port, without a port that goes without saying.
-func origin(u *url.URL) string {
+// plainAddress is scheme, host and port, without a port that goes without saying.
+func plainAddress(u *url.URL) string {
 	host := strings.ToLower(u.Host)
 	if u.Scheme == "https" {
 		host = strings.TrimSuffix(host, ":443")
@@ -387,7 +385,7 @@ func origin(u *url.URL) string {
 func sameOrigin(a, b string) bool {
 	ua, errA := url.Parse(a)
 	ub, errB := url.Parse(b)
-	return errA == nil && errB == nil && ua.Host != "" && origin(ua) == origin(ub)
+	return errA == nil && errB == nil && ua.Host != "" && origin.Of(ua) == origin.Of(ub)
 }
 
 // resolveScopes finds what the token is for.

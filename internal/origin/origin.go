@@ -23,9 +23,9 @@ func Of(u *url.URL) string {
 }
 
 // IsLoopback reports whether host, without a port, means this machine: a
-// loopback address, or a name that is reserved for it (RFC 6761 section 6.3).
+// loopback address, or localhost. Names below localhost do not count, although
+// RFC 6761 section 6.3 reserves them: resolvers ask the network for them.
 func IsLoopback(host string) bool {
-	host = strings.ToLower(host)
 	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }

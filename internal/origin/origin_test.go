@@ -27,7 +27,7 @@ func TestAnOriginIsSchemeHostAndPort(t *testing.T) {
 
 func TestLoopbackIsThisMachineOnly(t *testing.T) {
 	for host, want := range map[string]bool{
-		"localhost": true, "LocalHost": true, "login.localhost": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
+		"localhost": true, "LocalHost": true, "login.localhost": false, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
 		"": false, "localhost.example": false, "notlocalhost": false, "127.0.0.1.example": false, "0.0.0.0": false, "::": false, "10.0.0.1": false, "localhost.": false,
 	} {
 		if got := IsLoopback(host); got != want {
