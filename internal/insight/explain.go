@@ -275,7 +275,7 @@ func numbers(v jsontext.Value) []int {
 }
 
 var trailerForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\s+Trace ID:\s*(\S+)(?:\s+Correlation ID:\s*(\S+))?(?:\s+Timestamp:\s*([0-9:\- ]+Z))?`)
+	return regexp.MustCompile(`\s+Trace ID:\s*([A-Za-z0-9-]+)(?:\s+Correlation ID:\s*([A-Za-z0-9-]+))?(?:\s+Timestamp:\s*([0-9:\- ]+Z))?`)
 })
 
 // splitTrailer takes the ids off the end of Entra's descriptions: trace id,

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fobauth/fob"
-	"github.com/fobauth/fob/aadsts"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -179,16 +178,24 @@ func explainStatus(status int) *Explanation {
 	return e
 }
 
-// sentenceOf is what the server says in the output of a program, without the
-// program's own words and its stack. whole says that main ends where the
-// sentence does.
+// sentenceOf is what the server says in the output of a program or in a page,
+// without the words and the stack around it: a page holds keys of the sign-in on
+// the same line. whole says that main ends where the sentence does.
 func sentenceOf(main string, whole bool) string {
-	codes := aadsts.Parse(main)
-	if len(codes) == 0 {
-		return main
+	at := typedCode().FindStringIndex(main)
+	if at == nil {
+		return ""
 	}
-	if i := strings.Index(main, "AADSTS"); i > 0 {
-		main = main[i:]
+	before, main := main[:at[0]], main[at[0]:]
+	switch {
+	case strings.HasSuffix(before, `"`): // a member of JSON or a script
+		main, _, _ = strings.Cut(main, `"`)
+		main = strings.TrimRight(main, `\`)
+		if plain, err := jsontext.AppendUnquote(nil, `"`+main+`"`); err == nil {
+			main = string(plain)
+		}
+	case strings.Contains(before, "<"): // the words of a page
+		main, _, _ = strings.Cut(main, "<")
 	}
 	if whole {
 		return main

@@ -53,6 +53,15 @@ var pastes = []struct {
 		"AADSTS7000222", map[string]string{"error": "invalid_client"}},
 	{"Terraform", `Error: building account: could not acquire access token: clientCredentialsToken: received HTTP status 401 with response: {"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.","error_codes":[7000215]} (hush {x})`,
 		"AADSTS7000215", nil},
+	{"a page of Entra", "<!DOCTYPE html><html><head><title>Sign in</title></head><body><script>//<![CDATA[\n$Config={\"iErrorCode\":50011,\"strServiceExceptionMessage\":\"AADSTS50011: The redirect URI \\u0027http://localhost\\u0027 is not registered.\",\"sCtx\":\"hush-context\",\"sFT\":\"hush-flow-token\"};\n//]]></script></body></html>",
+		"AADSTS50011", map[string]string{"the server says": "AADSTS50011: The redirect URI 'http://localhost' is not registered."}},
+	{"a page with its ids", `<html><script>$Config={"strServiceExceptionMessage":"AADSTS50020: User account does not exist. Trace ID: t-3\",\"hush\":1","sCtx":"hush-context"}</script><div>hush</div></html>`,
+		"AADSTS50020", map[string]string{"trace id": "t-3"}},
+	{"a page without a script", `<html><body><div>AADSTS900561: The endpoint only accepts POST requests.</div><input type="hidden" name="canary" value="hush-canary"></body></html>`,
+		"AADSTS900561", map[string]string{"the server says": "AADSTS900561: The endpoint only accepts POST requests."}},
+	{"a page in lower case", "<html>hush-page\n<p>aadsts50011: no</p>hush", "AADSTS50011", map[string]string{"the server says": "aadsts50011: no"}},
+	{"JSON in JSON, cut", `{"body":"{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: Invalid client secret provided.\",\"hush\":1`,
+		"AADSTS7000215", map[string]string{"the server says": "AADSTS7000215: Invalid client secret provided."}},
 }
 
 func TestWhatIsCopiedOutOfATerminalIsUnderstoodWithoutItsSecrets(t *testing.T) {
