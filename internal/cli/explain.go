@@ -61,10 +61,11 @@ func (inv *invocation) errorText(args []string) (string, error) {
 	default:
 		return strings.Join(args, " "), nil
 	}
-	if err == nil && len(strings.TrimSpace(string(data))) == 0 {
+	text := plainText(data)
+	if err == nil && strings.TrimSpace(text) == "" {
 		return "", &problem{status: StatusUsage, text: "there is nothing to explain in " + quoted(args[0]), try: "fob explain AADSTS700016"}
 	}
-	return string(data), err
+	return text, err
 }
 
 // explainText explains a text. Several codes and nothing else are explained one

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -84,14 +87,33 @@ func (inv *invocation) tokenFrom(name string) (fob.Secret, error) {
 			return tokenIn(string(data)), err
 		}
 		data, err := readAtMost(inv.Stdin, "stdin", maxLook)
-		return tokenIn(string(data)), err
+		return tokenIn(plainText(data)), err
 	}
 	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		data, err := readBounded(name, maxLook)
-		return tokenIn(string(data)), err
+		return tokenIn(plainText(data)), err
 	}
 	inv.note("a token on the command line is in the shell's history now, and good until it expires; %s reads stdin, too", inv.command)
 	return tokenIn(name), nil
+}
+
+// plainText is what a file says that begins with a byte order mark: Windows
+// PowerShell writes UTF-16 when it redirects, and editors write UTF-8 with one.
+func plainText(data []byte) string {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	default:
+		return strings.TrimPrefix(string(data), "\ufeff")
+	}
+	units := make([]uint16, len(data)/2-1)
+	for i := range units {
+		units[i] = order.Uint16(data[2*i+2:])
+	}
+	return string(utf16.Decode(units))
 }
 
 // tokenIn finds the token in the JSON answer that holds it, as "fob token -o

@@ -121,3 +121,14 @@ func TestAHostileTokenIsRefusedInOneLine(t *testing.T) {
 		}
 	}
 }
+
+func TestATextWithAByteOrderMarkIsReadAsWhatItSays(t *testing.T) {
+	for data, want := range map[string]string{
+		"\xff\xfee\x00y\x00\x3d\xd8\x00\xde": "ey\U0001f600", "\xfe\xff\x00e\x00y": "ey", "\xef\xbb\xbfey": "ey", "ey": "ey",
+		"\xff\xfe": "", "\xff\xfee": "", "\xff": "\xff", "": "",
+	} {
+		if got := plainText([]byte(data)); got != want {
+			t.Errorf("%q is read as %q", data, got)
+		}
+	}
+}

@@ -101,15 +101,23 @@ func noToken(format string, args ...any) error {
 }
 
 // trimToken takes off what comes along when tokens are copied: white space,
-// quotes, and the words before them in a header.
+// quotes, the words before them in a header or in curl's option, and the line
+// breaks of a window or a mail.
 func trimToken(raw string) string {
-	text := strings.TrimSpace(raw)
-	for _, word := range []string{"authorization:", "bearer ", "pop "} {
-		if len(text) > len(word) && strings.EqualFold(text[:len(word)], word) {
-			text = strings.TrimSpace(text[len(word):])
+	text, before := raw, ""
+	for text != before {
+		before = text
+		text = strings.Trim(text, " \t\r\n\"'`“”,;")
+		for _, word := range []string{"-h ", "authorization:", "bearer ", "pop "} {
+			if len(text) > len(word) && strings.EqualFold(text[:len(word)], word) {
+				text = text[len(word):]
+			}
 		}
 	}
-	return strings.Trim(text, "\"'`“”")
+	if strings.HasPrefix(text, "ey") {
+		text = strings.NewReplacer("\r", "", "\n", "").Replace(text)
+	}
+	return text
 }
 
 // parseJWT takes a signed JWT apart without judging it.

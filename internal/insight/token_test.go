@@ -171,3 +171,18 @@ func FuzzDecodeToken(f *testing.F) {
 		}
 	})
 }
+
+func TestATokenIsReadWholeHoweverItWasCopied(t *testing.T) {
+	token := pastedAccess
+	for _, copied := range []string{
+		token + "\r\n", "Bearer " + token, "Authorization: Bearer " + token, `"Bearer ` + token + `"`, `'` + token + `',`,
+		`-H "Authorization: Bearer ` + token + `"`, "“" + token + "”;", token[:60] + "\r\n" + token[60:120] + "\n" + token[120:],
+	} {
+		if parsed, err := parseJWT(trimToken(copied)); err != nil || parsed.compact != token {
+			t.Errorf("%.60q: %v", copied, err)
+		}
+	}
+	if e := Explain("the\nserver\nanswered\nsomething\nthat\nnobody\nunderstands\nat\nall"); e.Source == "token" {
+		t.Errorf("words were taken for a token: %+v", e)
+	}
+}
