@@ -381,6 +381,74 @@ installed_in = ["other.example"]
 	}
 }
 
+func TestAWorldFileKeepsWhatItCannotSay(t *testing.T) {
+	w := Default()
+	if err := w.UpdateGroup(TenantID, ReadersGroupID, func(g *Group) error { g.Owners = []string{AdaID}; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := Load(w, []byte(`
+[[user]]
+upn = "ben@fob.example"
+password = "another"
+
+[[group]]
+name = "Readers"
+description = "Who may read"
+`), "."); err != nil {
+		t.Fatal(err)
+	}
+	if ben, _ := w.User(TenantID, BenID); ben.Manager != AdaID || ben.Password != "another" {
+		t.Errorf("ben: %+v", ben)
+	}
+	if g, _ := w.Group(TenantID, ReadersGroupID); !slices.Equal(g.Owners, []string{AdaID}) || len(g.Members) != 2 || g.Description != "Who may read" {
+		t.Errorf("readers: %+v", g)
+	}
+}
+
+func TestAGroupOfItsOwnIdIsAnotherOne(t *testing.T) {
+	w := Default()
+	if err := Load(w, []byte("[[group]]\nid = '33333333-0000-4000-8000-000000000003'\nname = 'Readers'\n"), "."); err != nil {
+		t.Fatal(err)
+	}
+	if g, ok := w.Group(TenantID, "33333333-0000-4000-8000-000000000003"); !ok || len(g.Members) != 0 {
+		t.Errorf("the new group: %+v", g)
+	}
+	if g, _ := w.Group(TenantID, ReadersGroupID); g == nil || len(g.Members) != 2 {
+		t.Errorf("the old one: %+v", g)
+	}
+}
+
+func TestClientsThatAreTrustedAreFoundInAnyCase(t *testing.T) {
+	w := Default()
+	if err := Load(w, []byte("[[app]]\nid = 'AAAAAAAA-0000-4000-8000-000000000001'\nname = 'x'\nscope = [{ value = 'use' }]\npre_authorized.'BBBBBBBB-0000-4000-8000-000000000001' = ['use']\n"), "."); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Consented(TenantID, "bbbbbbbb-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000001", BenID); !slices.Equal(got, []string{"use"}) {
+		t.Errorf("consented %q", got)
+	}
+}
+
+// The order of grants and assignments is that of the lists in Graph.
+func TestEqualFilesMakeEqualWorlds(t *testing.T) {
+	text := []byte("[[app]]\nid = 'aaaaaaaa-0000-4000-8000-000000000001'\nname = 'x'\n" +
+		"granted.'https://graph.microsoft.com' = ['User.Read.All']\ngranted.'api://fob-api' = ['Tasks.Read.All']\n" +
+		"consented.'https://graph.microsoft.com' = ['User.Read']\nconsented.'api://fob-api' = ['access_as_user']\nconsented.'api://fob-vault' = ['read']\n")
+	load := func() ([]Grant, []RoleAssignment) {
+		w := Default()
+		if err := Load(w, text, "."); err != nil {
+			t.Fatal(err)
+		}
+		return w.Grants(TenantID), w.RoleAssignments(TenantID)
+	}
+	grants, roles := load()
+	for range 20 {
+		g, r := load()
+		if diff := cmp.Diff(grants, g) + cmp.Diff(roles, r); diff != "" {
+			t.Fatalf("another order:\n%s", diff)
+		}
+	}
+}
+
 func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 	dir := besideTheFile(t)
 	for want, text := range map[string]string{
@@ -405,6 +473,10 @@ func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 		`app "x": Microsoft Graph has no app role "User.Reed.All", did you mean "User.Read`: "[[app]]\nname = 'x'\ngranted.'https://graph.microsoft.com' = ['User.Reed.All']\n",
 		`app "x": there is no resource "api://no"`:                                          "[[app]]\nname = 'x'\nconsented.'api://no' = ['y']\n",
 		`has no scope "user.read", did you mean "User.Read"?`:                               "[[grant]]\nclient = 'fob CLI'\nresource = 'https://graph.microsoft.com'\nscopes = ['user.read']\n",
+		`user 1: upn "Ben@fob.example" is taken by the user with the id ` + BenID:           "[[user]]\nid = '33333333-0000-4000-8000-000000000003'\nupn = 'Ben@fob.example'\n",
+		`tenant 1: the domain "fob.example" belongs to the tenant ` + TenantID:              "[[tenant]]\nid = '33333333-0000-4000-8000-000000000003'\ndomains = ['new.example', 'fob.example']\n",
+		`(last key "app.secret.value"): incompatible types`:                                 "[[app]]\nname = 'x'\nsecret = [{ value = 1 }]\n",
+		`app 1: pre_authorized: id "fob CLI" is not a GUID: give a client id`:               "[[app]]\nname = 'x'\npre_authorized.'fob CLI' = ['y']\n",
 		`azure_role 1: there is no user, group or app "nobody"`:                             "[[azure_role]]\nprincipal = 'nobody'\nrole = 'Reader'\n",
 		`azure_role 1: role "Boss" is not known`:                                            "[[azure_role]]\nprincipal = 'fob daemon'\nrole = 'Boss'\n",
 		`assignment 1: there is no user, group or app "nobody"`:                             "[[assignment]]\nprincipal = 'nobody'\nresource = 'api://fob-api'\n",

@@ -215,7 +215,9 @@ func Load(w *World, text []byte, dir string) error {
 	for i, r := range f.AzureRoles {
 		l.step(fmt.Sprintf("azure_role %d", i+1), func() error { return l.azureRole(r) })
 	}
-	if unknown := l.md.Undecoded(); len(unknown) > 0 { // a misspelt key is the likelier cause of whatever else is wrong
+	// A misspelt key is the likelier cause of whatever else is wrong. After a
+	// value of the wrong type, though, keys that nobody got to look unknown, too.
+	if unknown := l.md.Undecoded(); len(unknown) > 0 && !l.unread {
 		return unknownKey(text, unknown[0])
 	}
 	return l.err
@@ -228,6 +230,8 @@ type loader struct {
 	dir   string
 	later []laterStep
 	err   error // the first one
+
+	unread bool // an entry could not be read, so that err says why
 }
 
 type laterStep struct {
@@ -241,22 +245,33 @@ func (l *loader) step(what string, do func() error) {
 	}
 }
 
+// decode reads an entry. What the entry does not give stays as it is in into.
+func (l *loader) decode(p toml.Primitive, into any) error {
+	err := l.md.PrimitiveDecode(p, into)
+	if err != nil && l.err == nil {
+		l.unread = true
+	}
+	return err
+}
+
 func (l *loader) tenant(f fileTenant) error {
 	if f.ID == "" && len(f.Domains) == 0 {
 		return errors.New("give it an id or a domain")
 	}
 	t := &Tenant{ID: f.ID, Name: f.Name, Domains: f.Domains}
-	for _, name := range append([]string{f.ID}, f.Domains...) {
-		if old, ok := l.w.Tenant(name); ok && name != "" {
-			c := *old
-			t = &c
-			if f.Name != "" {
-				t.Name = f.Name
-			}
-			if f.Domains != nil {
-				t.Domains = f.Domains
-			}
+	names := f.Domains
+	if f.ID != "" {
+		names = []string{f.ID}
+	}
+	for _, name := range names {
+		if old, ok := l.w.Tenant(name); ok {
+			t = &Tenant{ID: old.ID, Name: or(f.Name, old.Name), Domains: given(f.Domains, old.Domains)}
 			break
+		}
+	}
+	for _, domain := range f.Domains {
+		if other, ok := l.w.Tenant(domain); ok && !strings.EqualFold(other.ID, t.ID) {
+			return fmt.Errorf("the domain %q belongs to the tenant %s (%s)", domain, other.ID, other.Name)
 		}
 	}
 	if t.ID == "" {
@@ -294,19 +309,17 @@ func (l *loader) tenantOf(named, domain string) (*Tenant, error) {
 
 func (l *loader) user(p toml.Primitive) error {
 	var f fileUser
-	if err := l.md.PrimitiveDecode(p, &f); err != nil {
+	if err := l.decode(p, &f); err != nil {
 		return err
 	}
 	var u User
-	if old, ok := l.w.User("", f.UPN); ok && f.UPN != "" {
-		u = *old
-	} else if old, ok := l.w.User("", f.ID); ok && f.ID != "" {
+	if old, ok := l.w.User("", or(f.ID, f.UPN)); ok {
 		u = *old
 	}
 	f = fileUser{ID: u.ID, Tenant: u.Tenant, UPN: u.UPN, Name: u.DisplayName, GivenName: u.GivenName, Surname: u.Surname, Mail: u.Mail, JobTitle: u.JobTitle,
 		Department: u.Department, Office: u.Office, PreferredLanguage: u.PreferredLanguage, MobilePhone: u.MobilePhone, Password: u.Password,
 		Disabled: u.Disabled, Guest: u.Guest, PasswordExpired: u.PasswordExpired, Locked: u.Locked, MFARequired: u.MFARequired}
-	if err := l.md.PrimitiveDecode(p, &f); err != nil { // again, over what there was
+	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
 	}
 	name, domain, ok := strings.Cut(f.UPN, "@")
@@ -323,6 +336,9 @@ func (l *loader) user(p toml.Primitive) error {
 	if err := wantGUID(f.ID); err != nil {
 		return err
 	}
+	if other, ok := l.w.User("", f.UPN); ok && !strings.EqualFold(other.ID, f.ID) {
+		return fmt.Errorf("upn %q is taken by the user with the id %s", f.UPN, other.ID)
+	}
 	if f.Name == "" {
 		f.Name = strings.TrimSpace(f.GivenName + " " + f.Surname)
 	}
@@ -332,21 +348,21 @@ func (l *loader) user(p toml.Primitive) error {
 	if f.Mail == "" {
 		f.Mail = f.UPN
 	}
-	roles := u.Roles
 	if f.Roles != nil {
-		roles = nil
+		u.Roles = nil
 		for _, r := range f.Roles {
 			id, err := directoryRole(r)
 			if err != nil {
 				return err
 			}
-			roles = append(roles, id)
+			u.Roles = append(u.Roles, id)
 		}
 	}
-	l.w.PutUser(&User{ID: f.ID, Tenant: t.ID, UPN: f.UPN, DisplayName: f.Name, GivenName: f.GivenName, Surname: f.Surname, Mail: f.Mail, JobTitle: f.JobTitle,
-		Department: f.Department, Office: f.Office, PreferredLanguage: f.PreferredLanguage, MobilePhone: f.MobilePhone, BusinessPhones: given(f.BusinessPhones, u.BusinessPhones),
-		Password: f.Password, Disabled: f.Disabled, Guest: f.Guest, PasswordExpired: f.PasswordExpired, Locked: f.Locked, MFARequired: f.MFARequired,
-		Roles: roles, Created: u.Created, SessionsRevoked: u.SessionsRevoked})
+	u.ID, u.Tenant, u.UPN, u.DisplayName, u.GivenName, u.Surname, u.Mail = f.ID, t.ID, f.UPN, f.Name, f.GivenName, f.Surname, f.Mail
+	u.JobTitle, u.Department, u.Office, u.PreferredLanguage, u.MobilePhone = f.JobTitle, f.Department, f.Office, f.PreferredLanguage, f.MobilePhone
+	u.BusinessPhones, u.Password = given(f.BusinessPhones, u.BusinessPhones), f.Password
+	u.Disabled, u.Guest, u.PasswordExpired, u.Locked, u.MFARequired = f.Disabled, f.Guest, f.PasswordExpired, f.Locked, f.MFARequired
+	l.w.PutUser(&u) // with what a file cannot say: a manager, licences
 	return nil
 }
 
@@ -377,7 +393,7 @@ func directoryRole(name string) (string, error) {
 
 func (l *loader) group(p toml.Primitive) error {
 	var f fileGroup
-	if err := l.md.PrimitiveDecode(p, &f); err != nil {
+	if err := l.decode(p, &f); err != nil {
 		return err
 	}
 	t, err := l.tenantOf(f.Tenant, "")
@@ -385,13 +401,11 @@ func (l *loader) group(p toml.Primitive) error {
 		return err
 	}
 	var g Group
-	if old, ok := l.w.Group(t.ID, f.Name); ok && f.Name != "" {
-		g = *old
-	} else if old, ok := l.w.Group(t.ID, f.ID); ok && f.ID != "" {
+	if old, ok := l.w.Group(t.ID, or(f.ID, f.Name)); ok {
 		g = *old
 	}
 	f = fileGroup{ID: g.ID, Tenant: g.Tenant, Name: g.Name, Description: g.Description, Mail: g.Mail, Unified: g.Unified}
-	if err := l.md.PrimitiveDecode(p, &f); err != nil { // again, over what there was
+	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
 	}
 	if f.Name == "" {
@@ -403,18 +417,18 @@ func (l *loader) group(p toml.Primitive) error {
 	if err := wantGUID(f.ID); err != nil {
 		return err
 	}
-	members := g.Members
 	if f.Members != nil {
-		members = nil
+		g.Members = nil
 		for _, m := range f.Members {
 			id, err := l.member(t.ID, m)
 			if err != nil {
 				return err
 			}
-			members = append(members, id)
+			g.Members = append(g.Members, id)
 		}
 	}
-	l.w.PutGroup(&Group{ID: f.ID, Tenant: t.ID, Name: f.Name, Description: f.Description, Mail: f.Mail, Unified: f.Unified, Members: members, Created: g.Created})
+	g.ID, g.Tenant, g.Name, g.Description, g.Mail, g.Unified = f.ID, t.ID, f.Name, f.Description, f.Mail, f.Unified
+	l.w.PutGroup(&g)
 	return nil
 }
 
@@ -431,7 +445,7 @@ func (l *loader) member(tenant, name string) (string, error) {
 
 func (l *loader) app(p toml.Primitive) error {
 	var f fileApp
-	if err := l.md.PrimitiveDecode(p, &f); err != nil {
+	if err := l.decode(p, &f); err != nil {
 		return err
 	}
 	var a App
@@ -443,7 +457,7 @@ func (l *loader) app(p toml.Primitive) error {
 	}
 	f = fileApp{ID: a.ClientID, Tenant: a.Tenant, Name: a.Name, Audience: a.Audience, AllowPublicFlows: a.AllowPublicFlows, IDTokenImplicit: a.IDTokenImplicit,
 		AccessTokenImplicit: a.AccessTokenImplicit, TokenVersion: a.TokenVersion, AssignmentNeeded: a.AssignmentNeeded, Disabled: a.Disabled, NoPrincipal: a.NoPrincipal}
-	if err := l.md.PrimitiveDecode(p, &f); err != nil { // again, over what there was
+	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
 	}
 	t, err := l.tenantOf(f.Tenant, "")
@@ -496,7 +510,13 @@ func (l *loader) app(p toml.Primitive) error {
 		}
 	}
 	if f.PreAuthorized != nil {
-		a.PreAuthorized = f.PreAuthorized
+		a.PreAuthorized = map[string][]string{}
+		for client, scopes := range f.PreAuthorized {
+			if err := wantGUID(client); err != nil {
+				return fmt.Errorf("pre_authorized: %w: give a client id", err)
+			}
+			a.PreAuthorized[strings.ToLower(client)] = scopes
+		}
 	}
 	l.w.PutApp(&a)
 	for _, in := range f.InstalledIn {
@@ -582,17 +602,20 @@ func (l *loader) certificate(path string) (*x509.Certificate, error) {
 	return nil, fmt.Errorf("%s has no certificate in PEM form", path)
 }
 
-// permissions puts in force what an app has been granted.
+// permissions puts in force what an app has been granted, in the same order every
+// time: lists of grants and assignments show it.
 func (l *loader) permissions(f fileApp, tenant, client string) error {
 	required := map[string][]string{}
-	for name, scopes := range f.Required {
+	for _, name := range slices.Sorted(maps.Keys(f.Required)) {
+		scopes := f.Required[name]
 		r, err := l.resource(tenant, name)
 		if err != nil {
 			return err
 		}
 		required[r.ClientID] = scopes
 	}
-	for name, values := range f.Granted {
+	for _, name := range slices.Sorted(maps.Keys(f.Granted)) {
+		values := f.Granted[name]
 		r, err := l.resource(tenant, name)
 		if err != nil {
 			return err
@@ -603,7 +626,8 @@ func (l *loader) permissions(f fileApp, tenant, client string) error {
 			}
 		}
 	}
-	for name, scopes := range f.Consented {
+	for _, name := range slices.Sorted(maps.Keys(f.Consented)) {
+		scopes := f.Consented[name]
 		r, err := l.resource(tenant, name)
 		if err != nil {
 			return err
