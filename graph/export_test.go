@@ -546,7 +546,7 @@ func (h *heavy) Write(b []byte) (int, error) {
 }
 
 func TestLargePagesOfAllPartsTogetherAreBounded(t *testing.T) {
-	const size = 30 << 20 // all 37 come, nine at once
+	const size = 12 << 20 // all 37 come, nine at once
 	chunk := []byte(strings.Repeat("x", 64<<10))
 	w := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"value":["`)
@@ -555,7 +555,7 @@ func TestLargePagesOfAllPartsTogetherAreBounded(t *testing.T) {
 		}
 		io.WriteString(w, `"]}`)
 	})
-	w.MaxPage = 32 << 20
+	w.MaxPage = 13 << 20
 	var to heavy
 	p, err := w.Export(t.Context(), &to, "/users", ExportOptions{Parallel: 8})
 	if err != nil || p.Items != 37 || to.written != 37*(size+3) {
@@ -563,7 +563,7 @@ func TestLargePagesOfAllPartsTogetherAreBounded(t *testing.T) {
 	}
 	// One and a half times MaxPage, what is not yet large of nine, and what was
 	// read last, to be used again.
-	if bound := uint64(w.MaxPage/2*3 + 9*usualPage + 40<<20); to.most > bound {
+	if bound := uint64(w.MaxPage/2*3 + 9*usualPage + 20<<20); to.most > bound {
 		t.Errorf("%d MiB at once, of at most %d", to.most>>20, bound>>20)
 	}
 }

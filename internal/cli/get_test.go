@@ -278,19 +278,19 @@ func TestAnAnswerThatIsPrintedAsItCameIsWholeJSONOrNoSuccess(t *testing.T) {
 }
 
 func TestJSONIsCheckedBehindTextsOfAnyLength(t *testing.T) {
-	long := strings.Repeat("A", 32<<20)
+	long := strings.Repeat("A", 5<<20)
 	for _, test := range []struct{ answer, want string }{
 		{`{"contentBytes":"` + long + `"}`, ""},
-		{`{"contentBytes":"` + strings.Repeat(`\u00e9\n\"`, 2<<20) + `","` + long + `":[1]}`, ""},
+		{`{"contentBytes":"` + strings.Repeat(`\u00e9\n\"`, 1<<19) + `","` + long + `":[1]}`, ""},
 		{`{"contentBytes":"` + long, "it ends in the middle of its JSON"},
 		{`{"contentBytes":"` + long + `\`, "it ends in the middle of its JSON"},
 		{`{"contentBytes":"` + long + `"`, "it ends in the middle of its JSON"},
 		{`{"contentBytes":"` + long + `"}]`, "there is more behind the end of the JSON"},
-		{`{"contentBytes":"` + long + `",x`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+2)},
-		{`{"contentBytes":"` + long + "\n\"}", fmt.Sprintf("broken JSON at byte %d", 17+32<<20)},
-		{`{"contentBytes":"` + long + `\x"}`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+1)},
-		{`{"contentBytes":"` + long + `\u12g4"}`, fmt.Sprintf("broken JSON at byte %d", 17+32<<20+4)},
-		{`{"a":1` + strings.Repeat("1", 32<<20) + `}`, "something that is no text has more than 1 MiB"},
+		{`{"contentBytes":"` + long + `",x`, fmt.Sprintf("broken JSON at byte %d", 17+len(long)+2)},
+		{`{"contentBytes":"` + long + "\n\"}", fmt.Sprintf("broken JSON at byte %d", 17+len(long))},
+		{`{"contentBytes":"` + long + `\x"}`, fmt.Sprintf("broken JSON at byte %d", 17+len(long)+1)},
+		{`{"contentBytes":"` + long + `\u12g4"}`, fmt.Sprintf("broken JSON at byte %d", 17+len(long)+4)},
+		{`{"a":1` + strings.Repeat("1", 5<<20) + `}`, "something that is no text has more than 1 MiB"},
 	} {
 		kept := 0
 		var out strings.Builder
