@@ -53,22 +53,28 @@ func (e *Emulator) controlHandler() http.Handler {
 		{"POST /clock", `{"advance": "90m"} or {"set": "2026-12-24T18:00:00Z"} moves the clock`, e.moveClock},
 		{"POST /fail", `{"n": 2, "status": 503, "retry_after": "1", "path": "/v1.0/users"} or {"n": 1, "code": 50196} or {"n": 1, "drop": true} makes the next requests fail; {"n": 0} forgets`, func(r *http.Request) (any, error) {
 			var in struct {
-				N int `json:"n"`
+				N *int `json:"n"`
 				Fault
 			}
 			if err := decode(r, &in); err != nil {
 				return nil, err
 			}
-			return done, e.Fail(in.N, in.Fault)
+			if in.N == nil {
+				return nil, errNoNumber
+			}
+			return done, e.Fail(*in.N, in.Fault)
 		}},
 		{"POST /challenge", `{"n": 1} makes the next calls to Graph answer with a claims challenge, if the client understands one`, func(r *http.Request) (any, error) {
 			var in struct {
-				N int `json:"n"`
+				N *int `json:"n"`
 			}
 			if err := decode(r, &in); err != nil {
 				return nil, err
 			}
-			e.ChallengeClaims(in.N)
+			if in.N == nil {
+				return nil, errNoNumber
+			}
+			e.ChallengeClaims(*in.N)
 			return done, nil
 		}},
 		{"POST /throttle", `{"units": 100, "writes": 20, "retry_after": "decimal"} makes Graph answer 429 to who asks too much; {} stops it`, func(r *http.Request) (any, error) {
@@ -175,6 +181,9 @@ func loopbackHost(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// errNoNumber is for who forgot n: no faults are what {"n": 0} asks for.
+var errNoNumber = errors.New(`n is missing: say how many requests, {"n": 0} forgets those to come`)
+
 type problem struct {
 	Error string `json:"error"`
 }
@@ -191,7 +200,8 @@ func reply(w http.ResponseWriter, status int, v any) {
 	_ = encoder.Encode(v)
 }
 
-// decode reads a JSON body strictly: a misspelt member is an error.
+// decode reads a JSON body strictly: a misspelt member is an error, and so is
+// anything behind the object.
 func decode(r *http.Request, v any) error {
 	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxControlBody))
 	d.DisallowUnknownFields()
@@ -200,6 +210,12 @@ func decode(r *http.Request, v any) error {
 			return errors.New("the body is empty: send a JSON object")
 		}
 		return fmt.Errorf("the body is not the JSON object that is expected here: %w", err)
+	}
+	switch _, err := d.Token(); {
+	case err == nil:
+		return errors.New("there is more in the body than one JSON object: make a call for each")
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("there is more in the body than one JSON object: %w", err)
 	}
 	return nil
 }

@@ -197,6 +197,9 @@ func TestMistakesAtTheControlsAreExplained(t *testing.T) {
 		{"POST", "/clock", `{"set":"9999-12-31T23:59:59Z"}`, 400, "hundred years"},
 		{"POST", "/clock", `{"advance":"-2562047h"}`, 400, "hundred years"},
 		{"POST", "/fail", `{"n":1}`, 400, "says nothing"},
+		{"POST", "/fail", `{"status":503}`, 400, "n is missing"},
+		{"POST", "/challenge", `{}`, 400, "n is missing"},
+		{"POST", "/clock", `{"advance":"1m"}{"advance":"1m"}`, 400, "more in the body"},
 		{"POST", "/device/approve", `{"user_code":"ABC","user":"ada@fob.example"}`, 400, "ABC"},
 	} {
 		if a := control(c.method, c.path, c.body); a.status != c.status || !strings.Contains(a.str("error"), c.says) {
