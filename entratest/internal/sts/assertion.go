@@ -337,7 +337,7 @@ func (q *tokenRequest) checkFederatedAssertion(a *assertion) *refusal {
 		return no(700212, "No matching federated identity record found for presented assertion audience '%.200s'. Please check your federated identity credential Subject, Audience and Issuer against the presented assertion. %s", aud, tail).as("invalid_client")
 	case a.header.Alg != "RS256":
 		return no(50027, "JWT token is invalid or malformed: the algorithm of an external assertion must be RS256.").as("invalid_client")
-	case a.header.Typ != "" && !strings.EqualFold(a.header.Typ, "JWT"):
+	case a.header.Typ != "" && !strings.EqualFold(a.header.Typ, "JWT") && a.header.Typ != "http://openid.net/specs/jwt/1.0":
 		return no(5002727, "Invalid JWT header type specified. Allowed types: 'JWT,http://openid.net/specs/jwt/1.0'.").as("invalid_request")
 	}
 	if own, ours := q.s.ownToken(c.Issuer); ours {

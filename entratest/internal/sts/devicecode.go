@@ -89,19 +89,19 @@ func (s *Server) Approve(userCode, upn string) error {
 	if !ok {
 		return fmt.Errorf("no user has the name %q", upn)
 	}
-	if refused := s.mayUse(u); refused != nil {
+	if refused := s.barred(u); refused != nil {
 		return fmt.Errorf("%s cannot sign in: AADSTS%d: %s", upn, refused.Code, refused.Text)
 	}
-	tenant, ok := s.World.Tenant(u.Tenant)
-	if named, isNamed := s.World.Tenant(d.Segment); !ok || isNamed && named.ID != u.Tenant {
+	named, _ := s.World.Tenant(d.Segment) // nil at organizations and common
+	if d.tenant == consumerTenant || named != nil && named.ID != u.Tenant {
 		return fmt.Errorf("%s is not in the tenant %q that the device code was asked from", upn, d.Segment)
 	}
-	client, ok := s.World.App(u.Tenant, d.Client)
-	if !ok {
-		return fmt.Errorf("the app %s is not known in the tenant %q", d.Client, tenant.Name)
+	client, refused := s.appFor(named, d.Client)
+	if refused != nil {
+		return fmt.Errorf("AADSTS%d: %s", refused.Code, refused.Text)
 	}
+	tenant := s.tenantOf(u)
 	var asked wanted
-	var refused *refusal
 	if d.V1 {
 		asked, refused = s.parseResource(tenant, client, d.Resource)
 	} else {
@@ -115,9 +115,10 @@ func (s *Server) Approve(userCode, upn string) error {
 			return err
 		}
 	}
-	if !s.decideDevice(userCode, deviceApproved, signIn{User: u.ID, Session: newGUID(), Time: s.World.Now(), Methods: []string{"pwd"}}) {
+	if !s.decideDevice(userCode, deviceApproved, s.newSignIn(u)) {
 		return fmt.Errorf("the device code request for %q has been decided or has expired", userCode)
 	}
+	s.grant(tenant.ID, client, u.ID, nil) // known here from now on
 	return nil
 }
 

@@ -67,6 +67,7 @@ type accessClaims struct {
 	AuthorizedParty   string            `json:"azp,omitempty"`
 	AuthorizedAuth    string            `json:"azpacr,omitempty"`
 	Confirmation      map[string]string `json:"cnf,omitempty"`
+	Email             string            `json:"email,omitempty"`
 	FamilyName        string            `json:"family_name,omitempty"`
 	GivenName         string            `json:"given_name,omitempty"`
 	Provider          string            `json:"idp,omitempty"`
@@ -93,7 +94,7 @@ type accessClaims struct {
 }
 
 // everybodysRole is the directory role that all members have without being
-// given it.
+// given it. Guests do not.
 const everybodysRole = "b79fbf4d-3ef9-4689-8143-76b194e85509"
 
 // tenantCreated is when every tenant of the emulator says it was made.
@@ -151,9 +152,15 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		c.Scopes = strings.Join(i.scopes, " ")
 		if version == 1 {
 			c.Account, c.AuthContext, c.Methods = new(int), "1", i.by.Methods
+			c.DirectoryRoles = slices.Clone(u.Roles)
+			if u.Guest {
+				*c.Account = 1
+				c.Email = u.Mail
+			} else {
+				c.DirectoryRoles = append(c.DirectoryRoles, everybodysRole)
+			}
 			c.FamilyName, c.GivenName, c.IPAddress = u.Surname, u.GivenName, i.ipAddress
 			c.UniqueName, c.UPN = u.UPN, u.UPN
-			c.DirectoryRoles = append(slices.Clone(u.Roles), everybodysRole)
 		} else {
 			c.PreferredUsername = u.UPN
 		}
@@ -241,7 +248,7 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 	case i.asked.Profile:
 		c.PreferredUsername = u.UPN
 	}
-	if i.asked.Email {
+	if i.asked.Email || u.Guest {
 		c.Email = u.Mail
 	}
 	return s.keys.current().sign(version, c)

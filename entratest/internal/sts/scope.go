@@ -213,6 +213,9 @@ func (s *Server) missing(tenant string, client *directory.App, user string, t ta
 // for and whatever else the client may use there, as Entra does. It refuses
 // where consent is missing.
 func (s *Server) granted(tenant string, client *directory.App, user *directory.User, w wanted, t target) ([]string, *refusal) {
+	if client.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, client.ClientID)) == 0 {
+		return nil, notAssigned(user, client)
+	}
 	if t.Self {
 		return []string{"User.Read"}, nil
 	}
@@ -225,10 +228,8 @@ func (s *Server) granted(tenant string, client *directory.App, user *directory.U
 		return nil, no(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. "+
 			"Send an interactive authorization request for this user and resource.", client.ClientID, client.Name).as("invalid_grant").sub("consent_required")
 	}
-	for _, app := range []*directory.App{client, t.Resource} {
-		if app.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, app.ClientID)) == 0 {
-			return nil, notAssigned(user, app)
-		}
+	if t.Resource.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, t.Resource.ClientID)) == 0 {
+		return nil, notAssigned(user, t.Resource)
 	}
 	have = slices.DeleteFunc(slices.Clone(have), func(v string) bool { return v == "offline_access" })
 	if t.Resource.ClientID == directory.GraphAppID {

@@ -66,13 +66,20 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, b browser, d do
 	if before := s.sessionVisitor(r, d); clicked && before != nil && before.user == user {
 		return before, problem{} // picked, not signed in anew
 	}
+	by := s.newSignIn(user)
+	s.endBrowserSession(r)
+	s.setCookie(w, sessionCookie, s.newSession(user.Tenant, by))
+	return &visitor{user, by}, problem{}
+}
+
+// newSignIn is what it leaves that somebody signs in now: with a second factor
+// where one is needed.
+func (s *Server) newSignIn(user *directory.User) signIn {
 	by := signIn{User: user.ID, Session: newGUID(), Time: s.World.Now(), Methods: []string{"pwd"}}
 	if user.MFARequired {
 		by.Methods = append(by.Methods, "mfa")
 	}
-	s.endBrowserSession(r)
-	s.setCookie(w, sessionCookie, s.newSession(user.Tenant, by))
-	return &visitor{user, by}, problem{}
+	return by
 }
 
 // sessionVisitor finds who is signed in with this browser and may come in at d.

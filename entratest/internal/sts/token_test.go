@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -528,6 +529,52 @@ func TestApprovalConsentsAsFarAsTheUserMay(t *testing.T) {
 	}
 }
 
+func TestApprovalIsASignInLikeOnThePage(t *testing.T) {
+	v := serve(t)
+	v.update("ben@fob.example", func(u *directory.User) { u.MFARequired = true })
+	d := v.device().ok()
+	if err := v.Approve(d.text("user_code"), "ben@fob.example"); err != nil {
+		t.Fatal(err)
+	}
+	if amr := v.poll(d.text("device_code")).ok().claims("access_token")["amr"]; !reflect.DeepEqual(amr, []any{"pwd", "mfa"}) {
+		t.Errorf("amr %v of somebody who needs a second factor", amr)
+	}
+	v.update("ben@fob.example", func(u *directory.User) { u.Locked = true })
+	if err := v.Approve(v.device().ok().text("user_code"), "ben@fob.example"); err == nil || !strings.Contains(err.Error(), "AADSTS50053") {
+		t.Errorf("who is locked out came in: %v", err)
+	}
+
+	v.World.UpdateApp(directory.PartnerAppID, func(a *directory.App) { a.AllowPublicFlows, a.Secrets = true, nil })
+	d = v.post("/organizations/oauth2/v2.0/devicecode", "client_id", directory.PartnerAppID, "scope", "User.Read").ok()
+	if err := v.Approve(d.text("user_code"), "cleo@fob.example"); err != nil {
+		t.Fatalf("an app that comes to a new tenant: %v", err)
+	}
+	v.post("/organizations/oauth2/v2.0/token", "grant_type", "device_code", "client_id", directory.PartnerAppID, "device_code", d.text("device_code")).ok()
+	if _, known := v.World.App(directory.TenantID, directory.PartnerAppID); !known {
+		t.Error("the app is not known in the tenant that it has come to")
+	}
+}
+
+func TestWhoIsNotAssignedGetsNoTokenForTheAppItself(t *testing.T) {
+	v := serve(t)
+	v.ben("scope", directory.CLIAppID+"/.default").ok()
+	v.World.UpdateApp(directory.CLIAppID, func(a *directory.App) { a.AssignmentNeeded = true })
+	v.ben().refusedWith(50105, "invalid_grant", http.StatusBadRequest)
+	v.ben("scope", directory.CLIAppID+"/.default").refusedWith(50105, "invalid_grant", http.StatusBadRequest)
+}
+
+func TestAGuestIsNoMember(t *testing.T) {
+	v := serve(t)
+	v.update("ben@fob.example", func(u *directory.User) { u.Guest, u.Mail = true, "ben@home.example" })
+	a := v.ben().ok()
+	if c := a.claims("access_token"); c["acct"] != 1.0 || c["wids"] != nil || c["email"] != "ben@home.example" {
+		t.Errorf("access token: %v", c)
+	}
+	if c := a.claims("id_token"); c["email"] != "ben@home.example" {
+		t.Errorf("ID token: %v", c)
+	}
+}
+
 func TestOnBehalfOf(t *testing.T) {
 	v := serve(t)
 	a := v.obo(v.apiToken(), "client_info", "1", "scope", "https://graph.microsoft.com/User.Read openid profile offline_access").ok()
@@ -622,6 +669,7 @@ func TestFederatedAssertions(t *testing.T) {
 			t.Errorf("claims %v", a.claims("access_token"))
 		}
 		v.withAssertion(otherKey().jwt(object(header, "alg", "PS256"), v.external())).refusedWith(50027, "invalid_client", http.StatusUnauthorized)
+		v.withAssertion(otherKey().jwt(object(header, "typ", "http://openid.net/specs/jwt/1.0"), v.external())).ok()
 		v.withAssertion(otherKey().jwt(object(header, "kid", "k2"), v.external())).refusedWith(700027, "invalid_client", http.StatusUnauthorized)
 		v.withAssertion(otherKey().jwt(header, v.external("exp", v.World.Now().Add(-time.Hour).Unix()))).refusedWith(700024, "invalid_client", http.StatusUnauthorized)
 	})

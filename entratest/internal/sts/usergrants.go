@@ -230,8 +230,7 @@ func (q *tokenRequest) password() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	by := signIn{User: user.ID, Session: newGUID(), Time: s.World.Now(), Methods: []string{"pwd"}}
-	return q.forUser(i, user, by, refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
+	return q.forUser(i, user, s.newSignIn(user), refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
 }
 
 // withoutRedirect authenticates the client of a flow that has no redirect URI:
