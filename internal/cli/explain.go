@@ -95,7 +95,7 @@ func explainText(text string) *insight.Explanation {
 // understood reports whether an explanation says more than that there is none.
 func understood(e *insight.Explanation) bool {
 	for _, cause := range e.Causes {
-		if numbers := aadsts.Parse(cause.Name); len(numbers) == 1 {
+		if numbers := aadsts.Parse(cause.Name); len(numbers) == 1 && strings.HasPrefix(cause.Name, "AADSTS") {
 			if _, ok := aadsts.Lookup(numbers[0]); !ok {
 				return false
 			}

@@ -85,7 +85,7 @@ func word(families, name string) (Cause, bool) {
 // in a text is not repeated. Of a text that it does not understand it says so,
 // with the closest that it knows. It needs no network.
 func Explain(text string) *Explanation {
-	understanding := []func(string) *Explanation{explainAnswer, explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainToken}
+	understanding := []func(string) *Explanation{explainAnswer, explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainOutput, explainToken}
 	if len(text) > maxToken {
 		text = text[:maxToken]
 		understanding = understanding[:len(understanding)-1] // no token is so long
@@ -246,6 +246,11 @@ func explainOAuth(source, name string, o object) *Explanation {
 	e.addCodes(codes)
 	e.addWord("suberror", o.text("suberror"))
 	e.addWord("oauth", name)
+	if m := strings.ToLower(description); len(codes) == 0 && (m == "identity not found" || strings.Contains(m, "user assigned identities exist")) {
+		e.Causes = []Cause{{Name: name, Meaning: "this machine does not have the managed identity that was asked for", Owner: aadsts.Caller.String(),
+			Cause: "none is assigned to it, the client id is of another one, or it has several and none was named",
+			Fix:   "assign the identity to this machine, or name it by its client id"}}
+	}
 	if len(e.Causes) == 0 {
 		e.Summary = "fob does not know the error " + clean(name, 100)
 		e.suggestWord(name)
@@ -301,10 +306,14 @@ func explainAPI(o object) *Explanation {
 		message = object(inner).text("value") // the old Azure AD Graph
 	}
 	e.addCodes(aadsts.Parse(message))
-	if len(e.Causes) == 0 {
-		if c, ok := word("api", code); ok {
-			e.Causes = append(e.Causes, sharpen(c, message))
+	c, ok := word("api", code)
+	if inner, _, err := parseObject(o.raw("innererror")); err == nil { // Key Vault tells its reasons apart there
+		if reason, known := word("api", object(inner).text("code")); known && strings.HasPrefix(reason.Name, code+"By") {
+			c, ok = reason, true
 		}
+	}
+	if ok && len(e.Causes) == 0 {
+		e.Causes = append(e.Causes, sharpen(c, message))
 	}
 	if len(e.Causes) == 0 {
 		e.Summary = "fob does not know the error code " + clean(code, 100) + "; the API's own message is the best there is"
@@ -326,13 +335,23 @@ func explainAPI(o object) *Explanation {
 func sharpen(c Cause, message string) Cause {
 	m := strings.ToLower(message)
 	switch {
+	case strings.Contains(m, "'authorization' header is missing"): // Resource Manager
+		c.Cause, c.Fix = "no token was sent", "send the header Authorization: Bearer <token>"
+		c.Try = "fob get https://management.azure.com/subscriptions?api-version=2022-12-01"
 	case strings.Contains(m, "token is empty"):
 		c.Cause, c.Fix = "no token was sent", "send the header Authorization: Bearer <token>"
 		c.Try = "fob get /organization"
 	case strings.Contains(m, "expired"):
 		c.Cause, c.Fix, c.Try = "the token has expired, or the clock of one machine is wrong", "get a new token", "fob token --force-refresh"
 	case strings.Contains(m, "audience"):
-		c.Cause, c.Fix, c.Try = "the token is for another API", "ask for a token for this API", "fob token --resource graph"
+		c.Cause, c.Fix = "the scope of the token request named another API", "ask for a token for this API"
+		if c.Name == "InvalidAuthenticationToken" { // else it is not Graph's
+			c.Try = "fob token --resource graph"
+		}
+	case strings.Contains(m, "permission on key vault"):
+		c.Cause, c.Fix, c.Try = "the vault's access policies do not allow it to the caller", "add an access policy for the caller's object id", ""
+	case strings.Contains(m, "invalid issuer"):
+		c.Cause, c.Fix, c.Try = "the token is from another tenant than the resource", "ask for a token of that tenant", "fob token --tenant TENANT --force-refresh"
 	case strings.Contains(m, "not well formed"), strings.Contains(m, "80049217"), strings.Contains(m, "parsing failed"):
 		c.Cause, c.Fix, c.Try = "the token was cut or changed when it was copied, or it is not an access token (an ID token, a refresh token)", "get a new one and send it whole", "fob get /organization"
 	case strings.Contains(m, "continuous access evaluation"):

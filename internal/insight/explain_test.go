@@ -46,11 +46,21 @@ func TestErrorsAreUnderstoodInEveryForm(t *testing.T) {
 		"http://localhost/?error=invalid_scope&error_description=AADSTS70011%3a+no":                                        {"AADSTS70011", "redirect"},
 		"http://localhost/#error=login_required&state=x":                                                                   {"login_required", "redirect"},
 		"error=consent_required&state=1":                                                                                   {"consent_required", "redirect"},
-		"Interaction_Required":                                                                                             {"interaction_required", "OAuth error"},
-		"client_mismatch":                                                                                                  {"client_mismatch", "error word"},
-		"authorizationfailed":                                                                                              {"AuthorizationFailed", "error word"},
-		"invalid client":                                                                                                   {"Invalid client", "topic"},
-		encode(plainHeader) + "." + encode("{}") + ".x":                                                                    {"token", "token"},
+		`<?xml version="1.0"?><Error><Code>AuthorizationPermissionMismatch</Code><Message>no</Message></Error>`:            {"AuthorizationPermissionMismatch", "output"},
+		"Get-MgUser_List: Insufficient privileges\n\nStatus: 403 (Forbidden)\nErrorCode: Authorization_RequestDenied\n":    {"Authorization_RequestDenied", "output"},
+		`{"error":{"code":"InvalidAuthenticationToken","message":"Access tok`:                                              {"InvalidAuthenticationToken", "output"},
+		`{"message":"{\"error\":{\"code\":\"AuthorizationFailed\"}}"}`:                                                     {"AuthorizationFailed", "output"},
+		"MsalUiRequiredException: ErrorCode: interaction_required":                                                         {"interaction_required", "output"},
+		`x-ms-diagnostics: 2000003;reason="The audience claim value is invalid";category="invalid_client"`:                 {"invalid_token", "output"},
+		"The remote server returned an error: (401) Unauthorized.":                                                         {"HTTP 401", "answer"},
+		"Response status code does not indicate success: 429 (Too Many Requests).":                                         {"HTTP 429", "answer"},
+		`{"error":{"code":"Forbidden","message":"no","innererror":{"code":"ForbiddenByFirewall"}}}`:                        {"ForbiddenByFirewall", "API"},
+		`{"error":{"code":"Forbidden","message":"no","innererror":{"code":"SomethingNew"}}}`:                               {"Forbidden", "API"},
+		"Interaction_Required":                          {"interaction_required", "OAuth error"},
+		"client_mismatch":                               {"client_mismatch", "error word"},
+		"authorizationfailed":                           {"AuthorizationFailed", "error word"},
+		"invalid client":                                {"Invalid client", "topic"},
+		encode(plainHeader) + "." + encode("{}") + ".x": {"token", "token"},
 	} {
 		e := Explain(text)
 		if len(e.Causes) == 0 || e.Causes[0].Name != want.cause || !strings.Contains(e.Source, want.source) {
@@ -141,4 +151,21 @@ func FuzzExplain(f *testing.F) {
 			t.Fatalf("%q", b.String())
 		}
 	})
+}
+
+func TestTheAdviceSuitsTheAPIThatAnswered(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"error":{"code":"InvalidAuthenticationToken","message":"Access token validation failure. Invalid audience."}}`:                                             "fob token --resource graph",
+		`{"error":{"code":"InvalidAuthenticationTokenAudience","message":"obtained for wrong audience or resource"}}`:                                                "fob token --resource arm",
+		`{"error":{"code":"AuthenticationFailed","message":"Authentication failed. The 'Authorization' header is missing."}}`:                                        "fob get https://management.azure.com/subscriptions?api-version=2022-12-01",
+		`{"error":{"code":"Unauthorized","message":"AKV10032: Invalid issuer. Expected one of https://sts.windows.net/a, found b"}}`:                                 "fob token --tenant TENANT --force-refresh",
+		`{"error":{"code":"Unauthorized","message":"AKV10022: Invalid audience. Expected https://vault.azure.net"}}`:                                                 "fob decode --for URL",
+		`x-ms-diagnostics: 2000003;reason="The audience claim value is invalid";category="invalid_client"`:                                                           "fob decode --for URL",
+		`{"error":"invalid_request","error_description":"Identity not found"}`:                                                                                       "",
+		`{"error":{"code":"Forbidden","message":"The application 'a' does not have secrets get permission on key vault 'v'.","innererror":{"code":"AccessDenied"}}}`: "",
+	} {
+		if e := Explain(text); len(e.Causes) != 1 || e.Causes[0].Try != want {
+			t.Errorf("%s: %+v", text, e)
+		}
+	}
 }

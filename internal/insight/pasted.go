@@ -178,6 +178,43 @@ func explainStatus(status int) *Explanation {
 	return e
 }
 
+// httpStatus finds the status as programs print it: "(401) Unauthorized", "403
+// (Forbidden)". The words keep other numbers out.
+var httpStatus = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\b([45][0-9]{2})\)?:? \(?(?:Bad Request|Unauthorized|Forbidden|Not Found|Too Many Requests|Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)\b`)
+})
+
+// explainOutput finds the name of an error in what a program printed, in XML, or
+// in JSON that was cut; where there is none, an HTTP status.
+func explainOutput(text string) *Explanation {
+	e := &Explanation{Source: "output of a program"}
+	if strings.Contains(strings.ToLower(text), "x-ms-diagnostics") {
+		// The header of Exchange and SharePoint. Its category is no OAuth error.
+		c, _ := word("oauth", "invalid_token")
+		c.Try = "fob decode --for URL"
+		e.Causes = []Cause{sharpen(c, text)}
+		return e
+	}
+	notOfName := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+	for name := range strings.FieldsFuncSeq(text, notOfName) {
+		if len(name) <= len("Unauthorized") { // short ones are words of English, too
+			continue
+		}
+		if c, ok := word("oauth api", name); ok && c.Name == name {
+			if len(text) < maxText { // a longer one says more than this
+				c = sharpen(c, text)
+			}
+			e.Causes = []Cause{c}
+			return e
+		}
+	}
+	if m := httpStatus().FindStringSubmatch(text); m != nil {
+		status, _ := strconv.Atoi(m[1])
+		return explainStatus(status)
+	}
+	return nil
+}
+
 // sentenceOf is what the server says in the output of a program or in a page,
 // without the words and the stack around it: a page holds keys of the sign-in on
 // the same line. whole says that main ends where the sentence does.
