@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -149,6 +150,35 @@ func TestADeletedUserIsInNoGroup(t *testing.T) {
 	}
 	if !w.DeleteGroup(TenantID, ReadersGroupID) || len(w.Groups(TenantID)) != 1 {
 		t.Errorf("groups: %v", w.Groups(TenantID))
+	}
+}
+
+func TestADeletedAppComesBackToItsOwnNamesOnly(t *testing.T) {
+	w := Default()
+	vault, _ := w.Registration(VaultAPIAppID)
+	w.DeleteApp(TenantID, VaultAPIAppID)
+	heir := &App{ClientID: "33333333-0000-4000-8000-000000000003", Tenant: TenantID, Name: "heir", IdentifierURIs: vault.IdentifierURIs}
+	if err := w.CreateApp(heir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Restore(TenantID, vault.ObjectID); !errors.Is(err, ErrConflict) {
+		t.Errorf("restored: %v", err)
+	}
+	if r, _ := w.Resource(TenantID, vault.IdentifierURIs[0]); r != heir {
+		t.Errorf("the name is that of %s", r.Name)
+	}
+	w.DeleteApp(TenantID, heir.ClientID)
+	if _, err := w.Restore(TenantID, vault.ObjectID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeletedObjectsAreBounded(t *testing.T) {
+	w := Default()
+	w.deleted = make([]Deleted, maxDeleted)
+	w.DeleteUser(TenantID, BenID)
+	if n := len(w.deleted); n > maxDeleted || w.deleted[n-1].ID != BenID {
+		t.Errorf("%d deleted objects are kept, the last is %s", n, w.deleted[n-1].ID)
 	}
 }
 

@@ -37,6 +37,19 @@ type Deleted struct {
 	memberOf []string // ids of the groups it was in
 }
 
+// maxDeleted bounds what can be restored.
+const maxDeleted = 100_000
+
+// bury keeps a deleted object for a while. Where there are too many, the oldest
+// go before their time.
+func (w *World) bury(d Deleted) {
+	d.At = w.Now()
+	if len(w.deleted) >= maxDeleted {
+		w.deleted = slices.Delete(w.deleted, 0, maxDeleted/2)
+	}
+	w.deleted = append(w.deleted, d)
+}
+
 // DeletedItems returns what can be restored in a tenant, in the order of its
 // deletion.
 func (w *World) DeletedItems(tenant string) []Deleted {
@@ -72,6 +85,9 @@ func (w *World) Restore(tenant, id string) (Deleted, error) {
 	case GroupKind:
 		w.putGroup(d.Group)
 	case AppKind:
+		if w.appTaken(d.App) {
+			return d, ErrConflict
+		}
 		w.putApp(d.App)
 	}
 	w.deleted = slices.Delete(w.deleted, i, i+1)
@@ -166,16 +182,17 @@ func (w *World) NewID(kind string) string {
 func (w *World) CreateApp(a *App) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, taken := w.appBy[strings.ToLower(a.ClientID)]; taken {
+	if w.appTaken(a) {
 		return ErrConflict
-	}
-	for _, uri := range a.IdentifierURIs {
-		if _, taken := w.resources[normalIdentifier(uri)]; taken {
-			return ErrConflict
-		}
 	}
 	w.putApp(a)
 	return nil
+}
+
+// appTaken says whether another app has a name of a.
+func (w *World) appTaken(a *App) bool {
+	_, taken := w.appBy[strings.ToLower(a.ClientID)]
+	return taken || slices.ContainsFunc(a.IdentifierURIs, func(uri string) bool { return w.resources[normalIdentifier(uri)] != nil })
 }
 
 // DeleteApp removes an app of a tenant with its grants and role assignments
@@ -192,7 +209,7 @@ func (w *World) DeleteApp(tenant, clientID string) bool {
 	delete(w.appBy, a.ClientID)
 	w.apps = slices.DeleteFunc(w.apps, func(o *App) bool { return o == a })
 	w.disown(tenant, a.ClientID)
-	w.deleted = append(w.deleted, Deleted{Tenant: tenant, Kind: AppKind, ID: a.ObjectID, At: w.Now(), App: a})
+	w.bury(Deleted{Tenant: tenant, Kind: AppKind, ID: a.ObjectID, App: a})
 	return true
 }
 

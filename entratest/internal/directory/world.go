@@ -304,7 +304,7 @@ func (w *World) DeleteUser(tenant, id string) bool {
 	} else {
 		w.users = slices.DeleteFunc(w.users, func(o *User) bool { return o == u })
 	}
-	w.deleted = append(w.deleted, Deleted{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, At: w.Now(), User: u, memberOf: w.leaveGroups(u.ID)})
+	w.bury(Deleted{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, User: u, memberOf: w.leaveGroups(u.ID)})
 	w.changed(Change{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, User: u, Removed: "changed"})
 	return true
 }
@@ -451,7 +451,7 @@ func (w *World) DeleteGroup(tenant, id string) bool {
 	removed := "deleted"
 	if g.Unified {
 		removed = "changed"
-		w.deleted = append(w.deleted, Deleted{Tenant: tenant, Kind: GroupKind, ID: g.ID, At: w.Now(), Group: g, memberOf: left})
+		w.bury(Deleted{Tenant: tenant, Kind: GroupKind, ID: g.ID, Group: g, memberOf: left})
 	}
 	w.changed(Change{Tenant: tenant, Kind: GroupKind, ID: g.ID, Group: g, Removed: removed})
 	return true

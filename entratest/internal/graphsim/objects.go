@@ -463,7 +463,7 @@ func (c *call) restore() {
 	t, v := deletedType(d)
 	if _, err := c.World.Restore(c.tenant(), d.ID); err != nil {
 		if errors.Is(err, directory.ErrConflict) {
-			c.conflict(err, "userPrincipalName")
+			c.conflict(err, map[string]string{directory.UserKind: "userPrincipalName", directory.AppKind: "identifierUris"}[d.Kind])
 			return
 		}
 		c.notFound(d.ID)
