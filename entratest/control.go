@@ -188,7 +188,10 @@ type problem struct {
 	Error string `json:"error"`
 }
 
-var done = map[string]bool{"ok": true}
+// done is the answer of calls that have nothing else to say.
+var done = struct {
+	OK bool `json:"ok"`
+}{true}
 
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

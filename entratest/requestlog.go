@@ -153,10 +153,6 @@ func form(r *http.Request) url.Values {
 	return redact(values)
 }
 
-// harmless are parameters whose names look like a secret's.
-var harmless = map[string]bool{"client_assertion_type": true, "assertion_type": true, "requested_token_use": true,
-	"subject_token_type": true, "requested_token_type": true, "token_type": true, "$skiptoken": true}
-
 // redact removes the values that would let a reader of the log sign in. An
 // empty value stays: that it was empty is often the finding.
 func redact(values url.Values) url.Values {
@@ -178,9 +174,8 @@ func secretName(name string) bool {
 	switch name {
 	case "code", "device_code", "code_verifier", "otp", "cookie", "session", "canary":
 		return true
-	}
-	if harmless[name] {
-		return false
+	case "client_assertion_type", "assertion_type", "requested_token_use", "subject_token_type", "requested_token_type", "token_type", "$skiptoken":
+		return false // they only look like a secret's
 	}
 	for _, part := range []string{"secret", "passw", "pwd", "assertion", "token", "verifier"} {
 		if strings.Contains(name, part) {

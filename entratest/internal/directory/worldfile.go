@@ -375,18 +375,17 @@ func given[T any](file, before []T) []T {
 }
 
 // directoryRoles are the role template ids by which the file may call roles.
-var directoryRoles = map[string]string{
-	"Global Administrator": GlobalAdministrator,
-	"User Administrator":   "fe930be7-5e62-47db-91af-98c3a49a38b1",
-	"Directory Readers":    "88d8e3e3-8f55-4a1e-953a-9b9898b8876b",
+func directoryRoles() map[string]string {
+	return map[string]string{"Global Administrator": GlobalAdministrator, "User Administrator": "fe930be7-5e62-47db-91af-98c3a49a38b1",
+		"Directory Readers": "88d8e3e3-8f55-4a1e-953a-9b9898b8876b"}
 }
 
 func directoryRole(name string) (string, error) {
-	if id, ok := directoryRoles[name]; ok {
+	if id, ok := directoryRoles()[name]; ok {
 		return id, nil
 	}
 	if err := wantGUID(name); err != nil {
-		return "", fmt.Errorf("role %q is not known: give the id of its template, or one of %s", name, strings.Join(slices.Sorted(maps.Keys(directoryRoles)), ", "))
+		return "", fmt.Errorf("role %q is not known: give the id of its template, or one of %s", name, strings.Join(slices.Sorted(maps.Keys(directoryRoles())), ", "))
 	}
 	return strings.ToLower(name), nil
 }

@@ -2,6 +2,7 @@ package sts
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,9 +20,9 @@ const guessesAMinute = 30
 func (g *guesses) spent(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.wrong) > 0 && !g.wrong[0].After(now.Add(-time.Minute)) {
-		g.wrong = g.wrong[1:]
-	}
+	g.wrong = slices.DeleteFunc(g.wrong, func(t time.Time) bool { // also what a clock that was set back has not seen yet
+		return !t.After(now.Add(-time.Minute)) || t.After(now)
+	})
 	return len(g.wrong) >= guessesAMinute
 }
 

@@ -144,6 +144,16 @@ func TestUserCodesCannotBeGuessed(t *testing.T) {
 	page.press("action", "next", "otc", code).shows(200, "Sign in")
 }
 
+func TestWrongCodesOfAClockThatWasSetBackAreForgotten(t *testing.T) {
+	s := newSurfer(t)
+	for range guessesAMinute {
+		s.sts.guesses.miss(s.sts.World.Now())
+	}
+	if now := s.sts.World.Now(); !s.sts.guesses.spent(now) || s.sts.guesses.spent(now.Add(-time.Hour)) {
+		t.Error("nobody can enter a code until the clock is where it was")
+	}
+}
+
 func TestADevicePageRefusesWhatTheTokenEndpointWould(t *testing.T) {
 	for says, change := range map[string]func(*device){
 		"AADSTS90002":  func(d *device) { d.Segment = "gone.example" },
