@@ -144,9 +144,11 @@ func (n Network) host(ctx context.Context, c *Checkup, u *url.URL) {
 // reach looks names up and connects; it reports whether going on makes sense.
 func (n Network) reach(ctx context.Context, c *Checkup, target *url.URL, proxied bool) bool {
 	host := target.Hostname()
-	what := host
+	what, findIt, openIt := host, "check the network connection and DNS; behind a proxy set HTTPS_PROXY", "ask whoever runs the network to allow it, or set HTTPS_PROXY"
 	if proxied {
 		what = "the proxy " + host
+		findIt = "correct HTTPS_PROXY (http://proxy.example:8080), or unset it where no proxy is needed"
+		openIt = findIt
 	}
 	port := first(target.Port(), map[string]string{"https": "443", "http": "80", "socks5": "1080"}[target.Scheme])
 	step, cancel := context.WithTimeout(ctx, stepTime)
@@ -159,7 +161,7 @@ func (n Network) reach(ctx context.Context, c *Checkup, target *url.URL, proxied
 		if err != nil {
 			why = tidy(err.Error())
 		}
-		c.say(Problem, "the name of "+what+" cannot be found", why, "check the network connection and DNS; behind a proxy set HTTPS_PROXY", "")
+		c.say(Problem, "the name of "+what+" cannot be found", why, findIt, "")
 		return false
 	}
 	var worked, failed []string
@@ -181,7 +183,7 @@ func (n Network) reach(ctx context.Context, c *Checkup, target *url.URL, proxied
 	}
 	switch {
 	case len(worked) == 0:
-		c.say(Problem, "no connection to "+what+", port "+port, tidy(last.Error()), "ask whoever runs the network to allow it, or set HTTPS_PROXY", "")
+		c.say(Problem, "no connection to "+what+", port "+port, tidy(last.Error()), openIt, "")
 		return false
 	case len(failed) > 0 && failed[0] == "IPv6":
 		c.say(Warning, what+" has an IPv6 address that cannot be reached", "programs that try it first wait for nothing", "repair IPv6, or switch it off on this machine", "")

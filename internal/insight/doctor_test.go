@@ -150,6 +150,20 @@ func TestAProxyIsNamedWithoutItsPassword(t *testing.T) {
 	}
 }
 
+func TestWhoseProxyDoesNotAnswerIsNotAdvisedToSetOne(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	closed, _ := url.Parse(server.URL)
+	server.Close()
+	nowhere := &url.URL{Scheme: "http", Host: "proxy.invalid:8080"}
+	lookup := func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
+	for _, proxy := range []*url.URL{closed, nowhere} {
+		c := Network{Hosts: []string{"https://login.microsoftonline.com"}, Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}, Lookup: lookup, Getenv: noEnvironment}.Check(t.Context())
+		if text := said(c); c.Worst() != Problem || !strings.Contains(text, "correct HTTPS_PROXY") || strings.Contains(text, "set HTTPS_PROXY\n") {
+			t.Errorf("%s: %s", proxy, text)
+		}
+	}
+}
+
 func TestTheCacheIsLookedAtFromOutside(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes protect nothing there")
