@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -248,8 +249,16 @@ func (l *loader) step(what string, do func() error) {
 // decode reads an entry. What the entry does not give stays as it is in into.
 func (l *loader) decode(p toml.Primitive, into any) error {
 	err := l.md.PrimitiveDecode(p, into)
-	if err != nil && l.err == nil {
-		l.unread = true
+	if err == nil {
+		return nil
+	}
+	l.unread = l.unread || l.err == nil
+	// The line that the error names is where the key stands in the last entry
+	// that has it. Which entry this one is, [Load] says.
+	_, rest, _ := strings.Cut(err.Error(), "(last key ")
+	quoted, what, ok := strings.Cut(rest, "): ")
+	if key, bad := strconv.Unquote(quoted); ok && bad == nil {
+		return fmt.Errorf("%s: %s", key, what)
 	}
 	return err
 }
@@ -773,13 +782,20 @@ func wantGUID(id string) error {
 
 // unknownKey says where a key that means nothing is, and what it may mean.
 func unknownKey(text []byte, key toml.Key) error {
-	name := key[len(key)-1]
-	line := 0
+	name, path := key[len(key)-1], strings.Join(key, ".")
+	line, table := 0, ""
 	for i, l := range strings.Split(string(text), "\n") {
-		l = strings.Trim(strings.TrimSpace(l), "[]{ ")
+		l = strings.TrimSpace(l)
+		if strings.HasPrefix(l, "[") {
+			head, _, _ := strings.Cut(l, "]")
+			table = strings.NewReplacer("[", "", `"`, "", "'", "", " ", "").Replace(head)
+			l = ""
+		}
+		l = strings.Trim(l, "{ ")
 		before, _, _ := strings.Cut(l, "=")
 		last := before[strings.LastIndexAny(before, ".,{ ")+1:]
-		if strings.Trim(strings.TrimSpace(before), `"'`) == name || last == name || strings.Contains(l, " "+name+" =") {
+		here := strings.Trim(strings.TrimSpace(before), `"'`) == name || last == name || strings.Contains(l, " "+name+" =")
+		if table == path || here && (table == "" || strings.HasPrefix(path, table+".")) {
 			line = i + 1
 			break
 		}
