@@ -142,11 +142,16 @@ func (d *doctor) examine(ctx context.Context, areas []string) ([]examination, er
 		if err != nil {
 			return nil, err
 		}
+		look := n.Clock
 		if wants("network", true) { // which looks at the clock as well
-			found = append(found, examination{Checkup: n.Check(ctx)})
-		} else {
-			found = append(found, examination{Checkup: n.Clock(ctx)})
+			look = n.Check
 		}
+		step, cancel, err := inv.withTimeout(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, examination{Checkup: look(step)})
+		cancel()
 	}
 	if wants("cache", true) {
 		c, err := d.cache(ctx)

@@ -4,12 +4,14 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fobauth/fob/aadsts"
 )
@@ -129,6 +131,25 @@ func TestATextWithAByteOrderMarkIsReadAsWhatItSays(t *testing.T) {
 	} {
 		if got := plainText([]byte(data)); got != want {
 			t.Errorf("%q is read as %q", data, got)
+		}
+	}
+}
+
+func TestTheDoctorGivesUpAfterTheTimeThatWasGiven(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // connects, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	address := "http://" + silent.Addr().String()
+	for _, area := range []string{"network", "clock"} {
+		began := time.Now()
+		ran := runFob(t, nil, "doctor", area, "--authority-host", address, "--graph-host", "http://127.0.0.1:9", "--timeout", "50ms")
+		if took := time.Since(began); ran.status != StatusFailed || took > 5*time.Second {
+			t.Errorf("%s took %s: %+v", area, took, ran)
+		}
+		if area == "network" && (!strings.Contains(ran.stdout, "no answer from "+silent.Addr().String()) || !strings.Contains(ran.stdout, "127.0.0.1:9 was not looked at")) {
+			t.Error(ran.stdout)
 		}
 	}
 }

@@ -69,6 +69,10 @@ func (n Network) Check(ctx context.Context) *Checkup {
 			c.say(Problem, clean(host, 80)+" is no address", "", "write it like "+fob.Public.AuthorityHost, "")
 			continue
 		}
+		if ctx.Err() != nil {
+			c.say(Note, u.Host+" was not looked at: the time was up", "", "", "")
+			continue
+		}
 		n.host(ctx, c, u)
 	}
 	return c
@@ -248,6 +252,8 @@ func (n Network) failed(c *Checkup, host string, err error) {
 		c.say(Problem, "TLS to "+host+" is signed by "+name+", which this machine does not trust",
 			"a company proxy or a virus scanner probably opens the connection; it would read every token",
 			"get its CA certificate from whoever runs it and pass it with --ca-file or SSL_CERT_FILE", "")
+	case errors.Is(err, context.DeadlineExceeded):
+		c.say(Problem, "no answer from "+host, "nothing came in time", "ask whoever runs the network to allow HTTPS to it", "")
 	default:
 		c.say(Problem, "no answer from "+host, tidy(err.Error()), "ask whoever runs the network to allow HTTPS to it", "")
 	}
