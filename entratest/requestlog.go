@@ -13,8 +13,10 @@ import (
 	"time"
 )
 
-// Request is what the emulator remembers of a request it answered. Secrets are
-// removed before they get here: their values read "[redacted]".
+// Request is what the emulator remembers of a request it answered. Secrets in
+// the query, the form and the Authorization header are removed before they get
+// here: their values read "[redacted]". Path is as it was sent: that of an upload
+// or a download is a secret itself, for as long as it is good.
 type Request struct {
 	Time          time.Time     `json:"time"` // by the emulator's clock
 	Method        string        `json:"method"`

@@ -460,6 +460,27 @@ func TestTokensFromBeforeARevocationAreChallenged(t *testing.T) {
 	}
 }
 
+func TestTheTokensOfAnAccountThatIsBlockedOrGoneAreChallenged(t *testing.T) {
+	f := start(t)
+	capable := user("User.Read", "xms_cc", "cp1")
+	if a := f.get("/v1.0/me", capable); a.status != 200 {
+		t.Fatalf("before: %s", a.text)
+	}
+	if err := f.World.UpdateUser(directory.TenantID, directory.AdaID, func(u *directory.User) error { u.Disabled = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if a := f.get("/v1.0/me", capable); a.status != 401 || challengeOf(t, a) == "" {
+		t.Errorf("blocked: %s", a.text)
+	}
+	if a := f.get("/v1.0/me", user("User.Read")); a.status != 200 {
+		t.Errorf("a client without cp1 learns it when its token ends: %s", a.text)
+	}
+	f.World.DeleteUser(directory.TenantID, directory.AdaID)
+	if a := f.get("/v1.0/me", capable); a.status != 401 || challengeOf(t, a) == "" {
+		t.Errorf("deleted: %s", a.text)
+	}
+}
+
 func challengeOf(t *testing.T, a answer) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(a.header.Get("WWW-Authenticate"), `error="insufficient_claims", claims="`)
