@@ -144,13 +144,14 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request, b browser, d do
 	lacking := s.lacking(tenant, d.app, in.user.ID, asked)
 	again := slices.Contains(prompt, "consent") || slices.Contains(prompt, "admin_consent")
 	accepted := b.does() == "accept"
+	foreign := slices.IndexFunc(lacking, func(one ask) bool { return d.app.FirstParty && !one.resource.FirstParty })
 	switch {
 	case len(lacking) == 0 && (!again || accepted):
 		return true, nil
-	case d.app.FirstParty && slices.ContainsFunc(lacking, func(one ask) bool { return !one.resource.FirstParty }):
-		return false, no(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization - applications owned and operated by Microsoft must get approval from the API owner before requesting tokens for that API.", d.app.ClientID, lacking[0].resource.ClientID)
+	case foreign >= 0:
+		return false, notPreauthorized(d.app, lacking[foreign].resource)
 	case slices.Contains(prompt, "none"):
-		return false, no(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", d.app.ClientID, d.app.Name).as("consent_required")
+		return false, noConsent(d.app).as("consent_required")
 	case !in.user.Admin() && slices.ContainsFunc(lacking, ask.adminOnly):
 		s.askAdministrator(w, r, d, in, lacking)
 		return false, nil

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
@@ -186,4 +187,12 @@ func TestAdminConsent(t *testing.T) {
 	t.Run("without a redirect URI there is a page", func(t *testing.T) {
 		prepare(t).get(path, request("redirect_uri", "")).ada().press("action", "accept").shows(200, "fob web is ready")
 	})
+}
+
+func TestMicrosoftsOwnAppIsToldWhichAPIHasNotLetItIn(t *testing.T) {
+	q := newSurfer(t).get(authorizePath, cliRequest("client_id", directory.VSCodeAppID, "redirect_uri", "http://localhost", "scope", "openid Mail.Read api://fob-api/access_as_user")).ben().
+		told("http://localhost/", "invalid_request", "AADSTS65002: ")
+	if !strings.Contains(q.Get("error_description"), "first party resource '"+directory.APIAppID+"'") {
+		t.Errorf("told %q", q.Get("error_description"))
+	}
 }

@@ -221,12 +221,10 @@ func (s *Server) granted(tenant string, client *directory.App, user *directory.U
 	}
 	have := s.World.Consented(tenant, client.ClientID, t.Resource.ClientID, user.ID)
 	if client.FirstParty && !t.Resource.FirstParty && len(have) == 0 {
-		return nil, no(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization - "+
-			"applications owned and operated by Microsoft must get approval from the API owner before requesting tokens for that API.", client.ClientID, t.Resource.ClientID).as("invalid_request")
+		return nil, notPreauthorized(client, t.Resource).as("invalid_request")
 	}
 	if t.Default && len(have) == 0 || len(s.missing(tenant, client, user.ID, t)) > 0 {
-		return nil, no(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. "+
-			"Send an interactive authorization request for this user and resource.", client.ClientID, client.Name).as("invalid_grant").sub("consent_required")
+		return nil, noConsent(client).as("invalid_grant").sub("consent_required")
 	}
 	if t.Resource.AssignmentNeeded && len(s.World.AppRolesOf(tenant, user.ID, t.Resource.ClientID)) == 0 {
 		return nil, notAssigned(user, t.Resource)
@@ -241,6 +239,19 @@ func (s *Server) granted(tenant string, client *directory.App, user *directory.U
 	}
 	slices.Sort(have)
 	return have, nil
+}
+
+// notPreauthorized refuses an app of Microsoft's at an API that is not: nobody can
+// consent to it.
+func notPreauthorized(client, resource *directory.App) *refusal {
+	return no(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization - "+
+		"applications owned and operated by Microsoft must get approval from the API owner before requesting tokens for that API.", client.ClientID, resource.ClientID)
+}
+
+// noConsent refuses an app that nobody has allowed what it asks for.
+func noConsent(client *directory.App) *refusal {
+	return no(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. "+
+		"Send an interactive authorization request for this user and resource.", client.ClientID, client.Name)
 }
 
 // notAssigned refuses a person at an app that takes assigned people only.

@@ -25,7 +25,7 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 	case !ok:
 		return issuance{}, no(9002313, "Invalid request. Request is malformed or invalid: this is no authorization code of this server.").as("invalid_grant")
 	case code.redeemed:
-		return issuance{}, no(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.").as("invalid_grant")
+		return issuance{}, redeemedBefore()
 	case !now.Before(code.expires):
 		return issuance{}, no(70008, "The provided authorization code or refresh token has expired due to inactivity. Send a new interactive authorization request for this user and resource.").as("invalid_grant")
 	case code.Client != q.client.ClientID:
@@ -70,9 +70,14 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 		return i, refused
 	}
 	if !s.redeem(raw) { // somebody was faster
-		return i, no(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.").as("invalid_grant")
+		return i, redeemedBefore()
 	}
 	return i, nil
+}
+
+// redeemedBefore refuses a code that has been used, of a browser or of a device.
+func redeemedBefore() *refusal {
+	return no(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.").as("invalid_grant")
 }
 
 // checkRedemption checks that who redeems a code is who asked for it.
@@ -268,7 +273,7 @@ func (q *tokenRequest) deviceCode() (issuance, *refusal) {
 	case d.tenant != q.at.name():
 		refused = no(700005, "Provided device code is intended to use against other tenant, thus rejected. It must be redeemed against the tenant it was acquired for.").as("invalid_grant")
 	case d.Status == deviceRedeemed:
-		refused = no(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.").as("invalid_grant")
+		refused = redeemedBefore()
 	case d.Status == deviceDenied:
 		refused = no(65004, "User declined to consent to access the app.").as("authorization_declined")
 	case !s.World.Now().Before(d.Expires):
@@ -303,7 +308,7 @@ func (q *tokenRequest) deviceCode() (issuance, *refusal) {
 		return i, refused
 	}
 	if !s.redeemDevice(raw) { // somebody was faster
-		return i, no(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.").as("invalid_grant")
+		return i, redeemedBefore()
 	}
 	return i, nil
 }
