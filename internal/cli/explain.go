@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,6 +59,8 @@ func (inv *invocation) errorText(args []string) (string, error) {
 		data, err = readAtMost(inv.Stdin, "stdin", maxLook)
 	case len(args) == 1 && missing == nil && !info.IsDir():
 		data, err = readBounded(args[0], maxLook)
+	case len(args) == 1 && slices.Contains([]string{".json", ".txt", ".log", ".xml", ".html"}, filepath.Ext(args[0])) && !strings.ContainsAny(args[0], " {?\n"):
+		return "", &problem{status: StatusUsage, text: "there is no file " + quoted(args[0]), fix: "give the error itself, a file that holds it, or - for stdin"}
 	default:
 		return strings.Join(args, " "), nil
 	}

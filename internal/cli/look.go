@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
@@ -92,6 +94,9 @@ func (inv *invocation) tokenFrom(name string) (fob.Secret, error) {
 	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		data, err := readBounded(name, maxLook)
 		return tokenIn(plainText(data)), err
+	}
+	if _, err := insight.DecodeToken(tokenIn(name), time.Time{}); err != nil && len(name) < 100 { // even half a token is longer
+		return fob.Secret{}, inv.noToken(fmt.Errorf("%w: there is no file of that name, and it is none itself", insight.ErrNoToken))
 	}
 	inv.note("a token on the command line is in the shell's history now, and good until it expires; %s reads stdin, too", inv.command)
 	return tokenIn(name), nil

@@ -85,7 +85,7 @@ func word(families, name string) (Cause, bool) {
 // in a text is not repeated. Of a text that it does not understand it says so,
 // with the closest that it knows. It needs no network.
 func Explain(text string) *Explanation {
-	understanding := []func(string) *Explanation{explainAnswer, explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainOutput, explainToken}
+	understanding := []func(string) *Explanation{explainAnswer, explainNumber, explainJSON, explainChallenge, explainRedirect, explainCodes, explainWord, explainOutput, explainToken}
 	if len(text) > maxToken {
 		text = text[:maxToken]
 		understanding = understanding[:len(understanding)-1] // no token is so long

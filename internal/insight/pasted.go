@@ -160,6 +160,21 @@ func explainAnswer(text string) *Explanation {
 	return e
 }
 
+var statusNumber = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(?:HTTP |HTTP status |status |status code )?([1-5][0-9]{2})$`)
+})
+
+// explainNumber understands a status that somebody typed. No AADSTS code is as
+// short.
+func explainNumber(text string) *Explanation {
+	m := statusNumber().FindStringSubmatch(text)
+	if m == nil {
+		return nil
+	}
+	status, _ := strconv.Atoi(m[1])
+	return explainStatus(status)
+}
+
 // explainStatus says what a status alone means.
 func explainStatus(status int) *Explanation {
 	e := &Explanation{Source: "answer of the server"}
