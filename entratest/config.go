@@ -50,7 +50,8 @@ type Config struct {
 	// for, in whole seconds. Zero means 5 s.
 	DeviceInterval time.Duration
 	// TokenLifetime is how long access tokens and ID tokens live. Zero means
-	// 3599 s.
+	// 3599 s, and 86399 s for the access tokens of clients that understand claims
+	// challenges.
 	TokenLifetime time.Duration
 	// GeneratedUsers adds this many users to the first tenant. They are computed
 	// when they are asked for and take no memory until they are changed, so a

@@ -112,7 +112,9 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		RH: "1.A" + pairwise(i.tenant.ID, i.client.ClientID, "rh") + ".", Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
 	}
 	if i.revocable && (resource.FirstParty || slices.Contains(resource.OptionalClaims, "xms_cc")) {
-		lifetime = longLifetime
+		if s.TokenLifetime == 0 {
+			lifetime = longLifetime
+		}
 		c.ClientCan = []string{"CP1"}
 	}
 	typed := resource.FirstParty || slices.Contains(resource.OptionalClaims, "idtyp")

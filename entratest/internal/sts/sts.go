@@ -39,7 +39,8 @@ type Config struct {
 	// DeviceInterval is the seconds between two polls that a device code
 	// answer asks for. Zero means 5.
 	DeviceInterval int
-	// TokenLifetime is how long access and ID tokens live. Zero means 3599 s.
+	// TokenLifetime is how long access and ID tokens live. Zero means 3599 s, and
+	// 86399 s for access tokens that can be revoked in between.
 	TokenLifetime time.Duration
 }
 

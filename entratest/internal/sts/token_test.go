@@ -226,6 +226,17 @@ func TestContinuousAccess(t *testing.T) {
 	}
 }
 
+func TestAChosenLifetimeIsThatOfEveryToken(t *testing.T) {
+	v := serve(t)
+	v.TokenLifetime = time.Minute
+	for _, claims := range []string{"-", `{"access_token":{"xms_cc":{"values":["cp1"]}}}`} {
+		a := v.daemon("claims", claims).ok()
+		if exp := int64(a.claims("access_token")["exp"].(float64)) - v.World.Now().Unix(); a.body["expires_in"] != 60.0 || exp > 60 || a.body["refresh_in"] != nil {
+			t.Errorf("claims %s: %s, ends in %d s", claims, a.raw, exp)
+		}
+	}
+}
+
 func TestNoTwoTokensAreEqual(t *testing.T) {
 	v := serve(t)
 	var mu sync.Mutex
