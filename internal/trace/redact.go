@@ -77,8 +77,8 @@ type secrets struct {
 }
 
 const (
-	minSecret  = 6 // shorter ones would be found in every other word
-	maxSecrets = 10_000
+	minSecret  = 6      // shorter ones would be found in every other word
+	maxSecrets = 20_000 // with every form
 )
 
 // learn remembers a secret in the forms in which it may come back.
@@ -93,10 +93,23 @@ func (s *secrets) learn(secret string) {
 		s.all = map[string]bool{}
 	}
 	if s.full = s.full || len(s.all) >= maxSecrets; !s.full {
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), string(quoted[1 : len(quoted)-1])} {
+		query, path := url.QueryEscape(secret), url.PathEscape(secret)
+		for _, form := range []string{secret, query, path, lowerHex(query), lowerHex(path), string(quoted[1 : len(quoted)-1]),
+			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
 			s.all[form] = true
 		}
 	}
+}
+
+// lowerHex writes the escapes of a URL as .NET does: %2f.
+func lowerHex(escaped string) string {
+	b := []byte(escaped)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
+		}
+	}
+	return string(b)
 }
 
 // Format hides the secrets from whoever prints the recorder.

@@ -186,6 +186,22 @@ func TestNoSecretIsInAnyForm(t *testing.T) {
 	}
 }
 
+func TestASecretIsFoundInEverySpelling(t *testing.T) {
+	const secret = `p/w+d = "Ünder" ~&<x>`
+	var s secrets
+	s.learn(secret)
+	quoted, _ := json.Marshal(secret)
+	for name, echo := range map[string]string{
+		"itself": secret, "a query": url.QueryEscape(secret), "a path": url.PathEscape(secret), "JSON": string(quoted),
+		"a query of .NET": "p%2fw%2bd+%3d+%22%c3%9cnder%22+~%26%3cx%3e", "Basic": base64.StdEncoding.EncodeToString([]byte(secret)),
+		"base64url": base64.RawURLEncoding.EncodeToString([]byte(secret)),
+	} {
+		if got := s.scrub("you sent " + echo); !strings.Contains(got, Redacted) || strings.Contains(got, "nder") {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
 func TestTheFormsAreAsTheyWere(t *testing.T) {
 	r := &Recorder{Now: steps()}
 	exercise(t, r)
