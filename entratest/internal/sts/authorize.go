@@ -45,10 +45,8 @@ type authorization struct {
 // be told of it.
 func (s *Server) checkAuthorization(tenant *directory.Tenant, q url.Values, v1 bool) (authorization, *refusal) {
 	a := authorization{v1: v1, tenant: tenant, state: q.Get("state")}
-	for key, values := range q {
-		if len(values) > 1 {
-			return a, no(90023, "The request is not properly formatted. The parameter '%s' is duplicated.", key)
-		}
+	if name, twice := duplicated(q); twice {
+		return a, no(90023, "The request is not properly formatted. The parameter '%.100s' is duplicated.", name)
 	}
 	clientID := q.Get("client_id")
 	if clientID == "" {

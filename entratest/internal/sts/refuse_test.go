@@ -376,6 +376,20 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestTheSameWrongRequestIsRefusedInTheSameWords(t *testing.T) {
+	v, s := serve(t), newSurfer(t)
+	q := webRequest()
+	for _, name := range []string{"scope", "state", "nonce", "prompt"} {
+		q[name] = []string{"a", "b"}
+	}
+	for range 20 {
+		if a := v.postForm(tokenPath, q); !strings.Contains(a.text("error_description"), "'nonce' is there more than once") {
+			t.Fatal(a.raw)
+		}
+		s.get(authorizePath, q).shows(400, "AADSTS90023", "'nonce' is duplicated")
+	}
+}
+
 func TestARefusalCarriesTheClientsRequestID(t *testing.T) {
 	v := serve(t)
 	const id = "22222222-aaaa-4bbb-8ccc-111111111111"

@@ -98,12 +98,20 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	if refused := parseForm(w, r); refused != nil {
 		return nil, refused
 	}
-	for name, values := range r.PostForm {
-		if len(values) > 1 {
-			return nil, no(9002313, "Invalid request. The parameter '%.100s' is there more than once.", name)
-		}
+	if name, twice := duplicated(r.PostForm); twice {
+		return nil, no(9002313, "Invalid request. The parameter '%.100s' is there more than once.", name)
 	}
 	return r.PostForm, nil
+}
+
+// duplicated finds the first parameter, by name, that comes more than once.
+func duplicated(q url.Values) (name string, twice bool) {
+	for n, values := range q {
+		if len(values) > 1 && (!twice || n < name) {
+			name, twice = n, true
+		}
+	}
+	return name, twice
 }
 
 // parseForm reads a form as far as forms go, in size and in time.
