@@ -369,9 +369,12 @@ func explainChallenge(text string) *Explanation {
 	value := text
 	if i := strings.Index(strings.ToLower(text), "www-authenticate:"); i >= 0 {
 		value, _, _ = strings.Cut(strings.TrimSpace(text[i+len("www-authenticate:"):]), "\n")
+		if i := strings.Index(strings.ToLower(value), "bearer "); i > 0 { // behind Negotiate or Basic
+			value = value[i:]
+		}
 	}
 	scheme, rest, _ := strings.Cut(value, " ")
-	if !slices.Contains([]string{"bearer", "pop"}, strings.ToLower(scheme)) || value != "" && !strings.Contains(rest, "=") {
+	if !slices.Contains([]string{"bearer", "pop"}, strings.ToLower(scheme)) || value != "" && !strings.Contains(rest, "=") || len(rest) > 40 && isTokenText(rest) {
 		return nil
 	}
 	parameter := parameters(rest)
@@ -465,7 +468,7 @@ func explainRedirect(text string) *Explanation {
 	return e
 }
 
-var typedCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\bA+D+S*T+S*[\s:_#-]*(\d{4,8})\b`) })
+var typedCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\bA+D+S*T+S*[\s\x{a0}\x{200b}:_#-]*(\d{4,8})\b`) })
 
 func explainCodes(text string) *Explanation {
 	codes := aadsts.Parse(text)

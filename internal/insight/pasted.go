@@ -120,6 +120,8 @@ func explainAnswer(text string) *Explanation {
 			if i := strings.IndexByte(line, '{'); i >= 0 { // its line breaks were lost
 				rest = append(rest, line[i:])
 			}
+		case inHeader && m != nil && header["www-authenticate"] != "" && strings.EqualFold(m[1], "WWW-Authenticate"):
+			header["www-authenticate"] += ", " + m[2] // one for each scheme
 		case inHeader && m != nil:
 			header[strings.ToLower(m[1])] = m[2]
 		default:
@@ -186,6 +188,9 @@ func explainStatus(status int) *Explanation {
 		return e
 	}
 	c := Cause{Name: "HTTP " + strconv.Itoa(status), Meaning: strings.ToLower(first(http.StatusText(status), "no status that HTTP has")), Fix: "give the body of the answer, too: the error is in it"}
+	if status == http.StatusProxyAuthRequired {
+		c.Meaning, c.Fix, c.Try = "the proxy wants its own user and password", "put them into HTTPS_PROXY: http://USER:PASSWORD@proxy.example:8080", "fob doctor network"
+	}
 	if status < 400 {
 		c.Meaning, c.Fix = "this is no error", ""
 	}
