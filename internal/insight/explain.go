@@ -437,8 +437,11 @@ func parameters(s string) map[string]string {
 
 // explainRedirect understands an address, or a form, with error=.
 func explainRedirect(text string) *Explanation {
-	if strings.ContainsAny(text, "\n{") || !strings.Contains(text, "error=") {
+	if strings.ContainsAny(text, "\n{") {
 		return nil
+	}
+	if !strings.Contains(text, "error=") {
+		return explainReturn(text)
 	}
 	_, query, found := strings.Cut(text, "?")
 	if i := strings.IndexByte(text, '#'); i >= 0 && strings.Contains(text[i:], "error=") {
@@ -466,6 +469,28 @@ func explainRedirect(text string) *Explanation {
 	e.fact("error_subcode", form.Get("error_subcode"))
 	e.fact("more at", form.Get("error_uri"))
 	return e
+}
+
+// explainReturn tells the address that a sign-in ended at from an error, and
+// repeats nothing of it. An error_uri is a code.
+func explainReturn(text string) *Explanation {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	query, fragment := u.Query(), u.EscapedFragment()
+	if u.Path == "/error" {
+		return explainCodes("AADSTS" + query.Get("code"))
+	}
+	if query.Get("code") == "" || query.Get("state") == "" && query.Get("session_state") == "" {
+		if form, err := url.ParseQuery(fragment); err != nil || first(form.Get("code"), form.Get("access_token"), form.Get("id_token")) == "" {
+			return nil
+		}
+	}
+	return &Explanation{Source: "redirect of the sign-in page", Summary: "this is the end of a sign-in that worked, no error",
+		Causes: []Cause{{Name: "redirect", Meaning: "the sign-in page sent the browser back, with a code or tokens", Owner: aadsts.Caller.String(),
+			Cause: "nothing listens at the redirect URI, so the browser shows the address",
+			Fix:   "let the program that began the sign-in listen there; whoever has this address may be able to sign in with it, so show it to nobody", Try: "fob login"}}}
 }
 
 var typedCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\bA+D+S*T+S*[\s\x{a0}\x{200b}:_#-]*(\d{4,8})\b`) })

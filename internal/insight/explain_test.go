@@ -60,6 +60,7 @@ func TestErrorsAreUnderstoodInEveryForm(t *testing.T) {
 		"HTTP/1.1 401\r\nWWW-Authenticate: Bearer error=\"insufficient_claims\"\r\nWWW-Authenticate: NTLM\r\n\r\n": {"insufficient_claims", "WWW-Authenticate"},
 		"HTTP/1.1 401\r\nWWW-Authenticate: NTLM\r\nWWW-Authenticate: Bearer error=\"insufficient_claims\"\r\n\r\n": {"insufficient_claims", "WWW-Authenticate"},
 		"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n":                                                       {"HTTP 407", "answer"},
+		"https://login.microsoftonline.com/error?code=50011":                                                       {"AADSTS50011", "AADSTS code"},
 		"http 503":        {"HTTP 503", "answer"},
 		"status code 401": {"HTTP 401", "answer"},
 		"The remote server returned an error: (401) Unauthorized.":                                  {"HTTP 401", "answer"},

@@ -59,6 +59,8 @@ var pastes = []struct {
 		"AADSTS50020", map[string]string{"trace id": "t-3"}},
 	{"a page without a script", `<html><body><div>AADSTS900561: The endpoint only accepts POST requests.</div><input type="hidden" name="canary" value="hush-canary"></body></html>`,
 		"AADSTS900561", map[string]string{"the server says": "AADSTS900561: The endpoint only accepts POST requests."}},
+	{"a redirect that worked", "http://localhost:8400/?code=1.hush-AXoA&state=hush-state&session_state=x", "redirect", nil},
+	{"a redirect with tokens", "http://localhost/#access_token=" + pastedAccess + "&token_type=Bearer", "redirect", nil},
 	{"a page in lower case", "<html>hush-page\n<p>aadsts50011: no</p>hush", "AADSTS50011", map[string]string{"the server says": "aadsts50011: no"}},
 	{"JSON in JSON, cut", `{"body":"{\"error\":\"invalid_client\",\"error_description\":\"AADSTS7000215: Invalid client secret provided.\",\"hush\":1`,
 		"AADSTS7000215", map[string]string{"the server says": "AADSTS7000215: Invalid client secret provided."}},
