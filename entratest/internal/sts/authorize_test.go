@@ -236,7 +236,7 @@ func TestRefusalsThatTheAppIsToldOf(t *testing.T) {
 		{"long plain challenge", cliRequest("code_challenge", strings.Repeat("a", 129), "code_challenge_method", "plain"), "", "invalid_request", "AADSTS501491"},
 		{"claims that are not JSON", webRequest("claims", "eyJ9"), "", "invalid_request", "AADSTS50117"},
 		{"no session", webRequest("prompt", "none"), "", "login_required", "AADSTS50058"},
-		{"unknown scope", webRequest("scope", "Moon.Read"), "", "invalid_scope", "AADSTS650053"},
+		{"unknown scope", webRequest("scope", "Moon.Read"), "", "access_denied", "AADSTS650053"},
 		{"unknown resource", webRequest("scope", "api://nowhere/read"), "", "invalid_resource", "AADSTS500011"},
 		{"resource that is not in the registration", webRequest("scope", "https://vault.azure.net/.default"), "", "invalid_resource", "AADSTS650057"},
 		{".default with another scope", webRequest("scope", "https://graph.microsoft.com/.default https://graph.microsoft.com/User.Read"), "", "invalid_scope", "AADSTS70011"},

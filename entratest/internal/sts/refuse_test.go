@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 		{"a resource that does not exist", 500011, "invalid_resource", func(v *service) answer { return v.daemon("scope", "api://typo/.default") }},
 		{"a resource without a permission", 70011, scope, func(v *service) answer { return v.ben("scope", "https://graph.microsoft.com") }},
 		{".default beside a named scope", 70011, scope, func(v *service) answer { return v.ben("scope", graphAll+" User.Read") }},
-		{"a scope that the resource does not have", 650053, scope, func(v *service) answer { return v.ben("scope", "User.Reed") }},
+		{"a scope that the resource does not have", 650053, "access_denied", func(v *service) answer { return v.ben("scope", "User.Reed") }},
 		{"an app without a role at an API that needs one", 501051, client, func(v *service) answer { return v.daemon("scope", "api://fob-vault/.default") }},
 		{"a user who is not assigned to an API that needs it", 50105, grant, func(v *service) answer {
 			v.World.Grant(directory.Grant{Tenant: directory.TenantID, Client: cli, Resource: directory.VaultAPIAppID, Scopes: []string{"read"}})

@@ -76,7 +76,7 @@ func (s *Server) parseScope(tenant *directory.Tenant, client *directory.App, sco
 		known, ok := resource.Scope(value)
 		if !ok {
 			return w, no(650053, "The application '%s' asked for scope '%s' that doesn't exist on the resource '%s'. Contact the app vendor.",
-				client.Name, value, resource.ClientID).as("invalid_scope")
+				client.Name, value, resource.ClientID)
 		}
 		if !slices.Contains(t.Scopes, known.Value) {
 			t.Scopes = append(t.Scopes, known.Value)
