@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+
+	"github.com/fobauth/fob/internal/harmless"
 )
 
 // The grant types that fob sends itself.
@@ -528,8 +529,7 @@ func redactor(form url.Values) func(string) string {
 			if len(value) < 4 {
 				continue // would take single letters out of every word
 			}
-			for _, spelling := range []string{value, url.QueryEscape(value), url.PathEscape(value),
-				base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value))} {
+			for _, spelling := range harmless.Spellings(value) {
 				pairs = append(pairs, spelling, redacted)
 			}
 		}

@@ -5,8 +5,13 @@
 package harmless
 
 import (
+	"bytes"
+	"encoding/base64"
+	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Text returns s on one line: every run of spaces, unsafe characters and bytes
@@ -54,4 +59,30 @@ func Unsafe(r rune) bool {
 		0x180b <= r && r <= 0x180f || 0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2060 <= r && r <= 0x206f ||
 		r == 0x3164 || 0xfe00 <= r && r <= 0xfe0f || r == 0xfeff || r == 0xffa0 || 0xfff9 <= r && r <= 0xfffb ||
 		0x1d173 <= r && r <= 0x1d17a || 0xe0000 <= r && r <= 0xe0fff
+}
+
+// Spellings returns the forms in which a server may send a secret back: as it
+// is, escaped for a URL, in base64, and quoted in JSON.
+func Spellings(secret string) []string {
+	query, path := url.QueryEscape(secret), url.PathEscape(secret)
+	spellings := []string{secret, query, path, lowerHex(query), lowerHex(path),
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))}
+	if quoted, err := jsontext.AppendQuote(nil, secret); err == nil { // else it is no UTF-8, so in no JSON
+		spellings = append(spellings, string(quoted[1:len(quoted)-1]))
+		if err := (*jsontext.Value)(&quoted).Format(jsontext.EscapeForHTML(true)); err == nil {
+			spellings = append(spellings, string(quoted[1:len(quoted)-1]))
+		}
+	}
+	return spellings
+}
+
+// lowerHex writes the escapes of a URL as .NET does: %2f.
+func lowerHex(escaped string) string {
+	b := []byte(escaped)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
+		}
+	}
+	return string(b)
 }

@@ -1,6 +1,7 @@
 package harmless
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -37,6 +38,20 @@ func TestATextIsOneLineAndNoLongerThanItsLimit(t *testing.T) {
 	} {
 		if got := Text(in, 16); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestASecretIsKnownInEverySpelling(t *testing.T) {
+	got := Spellings(`a/b <c"~ü`)
+	for _, want := range []string{`a/b <c"~ü`, "a%2Fb+%3Cc%22~%C3%BC", "a%2fb+%3cc%22~%c3%bc", "a%2Fb%20%3Cc%22~%C3%BC", `a/b <c\"~ü`, `a/b \u003cc\"~ü`, "YS9iIDxjIn7DvA=="} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is not among %q", want, got)
+		}
+	}
+	for _, s := range Spellings("plain\xff") {
+		if s == "" {
+			t.Error("an empty spelling is everywhere")
 		}
 	}
 }

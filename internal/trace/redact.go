@@ -86,30 +86,16 @@ func (s *secrets) learn(secret string) {
 	if len(secret) < minSecret {
 		return
 	}
-	quoted, _ := json.Marshal(secret)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {
 		s.all = map[string]bool{}
 	}
 	if s.full = s.full || len(s.all) >= maxSecrets; !s.full {
-		query, path := url.QueryEscape(secret), url.PathEscape(secret)
-		for _, form := range []string{secret, query, path, lowerHex(query), lowerHex(path), string(quoted[1 : len(quoted)-1]),
-			base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret))} {
+		for _, form := range harmless.Spellings(secret) {
 			s.all[form] = true
 		}
 	}
-}
-
-// lowerHex writes the escapes of a URL as .NET does: %2f.
-func lowerHex(escaped string) string {
-	b := []byte(escaped)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
-		}
-	}
-	return string(b)
 }
 
 // Format hides the secrets from whoever prints the recorder.
