@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fobauth/fob/internal/spelling"
 	"github.com/fobauth/fob/internal/trace"
 	"github.com/fobauth/fob/store/filestore"
 )
@@ -231,7 +232,7 @@ func unknownCommand(parent *cobra.Command, name string) error {
 	best, distance := "", 3
 	for _, c := range parent.Commands() {
 		for _, known := range append(c.Aliases, c.Name()) {
-			if d := editDistance(known, name); d < distance && c.IsAvailableCommand() {
+			if d := spelling.Distance(known, name); d < distance && c.IsAvailableCommand() {
 				best, distance = known, d
 			}
 		}
@@ -287,33 +288,11 @@ func wantedValue(f *pflag.Flag) string {
 func nearFlag(cmd *cobra.Command, name string) string {
 	best, distance := "", 3
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if d := editDistance(f.Name, name); !f.Hidden && d < distance {
+		if d := spelling.Distance(f.Name, name); !f.Hidden && d < distance {
 			best, distance = f.Name, d
 		}
 	})
 	return best
-}
-
-// editDistance is the number of letters to change, add or remove between a and
-// b (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // getenv returns a variable of the environment; the last definition counts.

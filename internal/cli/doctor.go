@@ -19,6 +19,7 @@ import (
 
 	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/internal/insight"
+	"github.com/fobauth/fob/internal/spelling"
 )
 
 var doctorAreas = []string{"network", "certificate", "federation", "cache", "clock", "all"}
@@ -48,7 +49,7 @@ func (inv *invocation) doctorCommand() *cobra.Command {
 				if !slices.Contains(doctorAreas, area) {
 					p := &problem{status: StatusUsage, text: quoted(area) + " is none of " + strings.Join(doctorAreas, ", "), try: "fob doctor all"}
 					for _, known := range doctorAreas {
-						if editDistance(known, area) < 3 {
+						if spelling.Distance(known, area) < 3 {
 							p.try = "fob doctor " + known
 						}
 					}

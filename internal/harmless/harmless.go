@@ -61,6 +61,29 @@ func Unsafe(r rune) bool {
 		0x1d173 <= r && r <= 0x1d17a || 0xe0000 <= r && r <= 0xe0fff
 }
 
+// Depth is how deep the brackets of a JSON text nest. It stops counting above
+// limit, so that it takes as long as reading the text once, at the most.
+func Depth(text []byte, limit int) int {
+	level, deepest, quoted := 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			if level++; level > limit {
+				return level
+			}
+			deepest = max(deepest, level)
+		case c == '}', c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
 // Spellings returns the forms in which a server may send a secret back: as it
 // is, escaped for a URL, in base64, and quoted in JSON.
 func Spellings(secret string) []string {

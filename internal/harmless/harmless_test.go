@@ -55,3 +55,14 @@ func TestASecretIsKnownInEverySpelling(t *testing.T) {
 		}
 	}
 }
+
+func TestDepthStopsAboveItsLimit(t *testing.T) {
+	for text, want := range map[string]int{
+		``: 0, `7`: 0, `{}`: 1, `[{"a":[]},[]]`: 3, `"[[["`: 0, `{"\"[":"\\"}`: 1, `]]{}`: 0,
+		strings.Repeat("[", 1<<20): 5,
+	} {
+		if got := Depth([]byte(text), 4); got != want {
+			t.Errorf("%.20s: %d, want %d", text, got, want)
+		}
+	}
+}

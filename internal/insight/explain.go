@@ -15,6 +15,7 @@ import (
 	"github.com/fobauth/fob"
 	"github.com/fobauth/fob/aadsts"
 	"github.com/fobauth/fob/internal/redact"
+	"github.com/fobauth/fob/internal/spelling"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -570,31 +571,11 @@ func (e *Explanation) guide(g aadsts.Guide) {
 func (e *Explanation) suggestWord(typed string) bool {
 	typed = strings.ToLower(clean(typed, 60))
 	for _, row := range errorWords() {
-		if len(typed) > 3 && distance(typed, strings.ToLower(row[1])) <= 1+len(typed)/6 && len(e.Near) < 5 {
+		if len(typed) > 3 && spelling.Distance(typed, strings.ToLower(row[1])) <= 1+len(typed)/6 && len(e.Near) < 5 {
 			e.Near = append(e.Near, Suggestion{row[1], row[2]})
 		}
 	}
 	return len(e.Near) > 0
-}
-
-// distance is the number of edits between two short texts (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost = 1 + min(last, row[j], row[j+1])
-			}
-			last, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 func explainToken(text string) *Explanation {

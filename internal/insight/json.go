@@ -30,7 +30,7 @@ const (
 // bytes that are no UTF-8 do not end it, because a report should show them: they
 // are said in odd.
 func parseObject(data []byte) (members []member, odd []string, err error) {
-	if depth(data) > maxDepth {
+	if harmless.Depth(data, maxDepth) > maxDepth {
 		return nil, nil, fmt.Errorf("its JSON is nested more than %d levels deep", maxDepth)
 	}
 	if !utf8.Valid(data) {
@@ -69,29 +69,6 @@ func parseObject(data []byte) (members []member, odd []string, err error) {
 		return nil, nil, errors.New("there is more behind its JSON object")
 	}
 	return members, odd, nil
-}
-
-// depth is how deep the brackets of a JSON text nest; it stops counting above
-// maxDepth.
-func depth(data []byte) int {
-	level, deepest, quoted := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{', c == '[':
-			if level++; level > maxDepth {
-				return level
-			}
-			deepest = max(deepest, level)
-		case c == '}', c == ']':
-			level--
-		}
-	}
-	return deepest
 }
 
 // object is the members of a JSON object by name; of two with one name the

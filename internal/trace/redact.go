@@ -209,7 +209,7 @@ func (s *secrets) token(e *Exchange, where, value string) string {
 		}
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.UseNumber()
-		if depth(raw) > maxDepth || dec.Decode(&found) != nil {
+		if harmless.Depth(raw, maxDepth) > maxDepth || dec.Decode(&found) != nil {
 			return Redacted
 		}
 	}
@@ -340,7 +340,7 @@ const (
 
 // json records the members of a JSON answer; false if it cannot be read.
 func (s *secrets) json(e *Exchange, m *Message, data []byte) bool {
-	if depth(data) > maxDepth {
+	if harmless.Depth(data, maxDepth) > maxDepth {
 		return false
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -448,28 +448,6 @@ func kind(value any) string {
 		return fmt.Sprintf("(object of %d)", len(v))
 	}
 	return "(value)"
-}
-
-// depth is how deep the brackets of a JSON text nest, up to maxDepth+1.
-func depth(data []byte) int {
-	level, deepest, quoted := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{', c == '[':
-			if level++; level > maxDepth {
-				return level
-			}
-			deepest = max(deepest, level)
-		case c == '}', c == ']':
-			level--
-		}
-	}
-	return deepest
 }
 
 func sortedKeys[V any](m map[string]V) []string {
