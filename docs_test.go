@@ -142,7 +142,7 @@ func writeNightlyFiles(t *testing.T) {
 // keys.
 var worldTables = map[string]string{
 	"worldFile": "### The file", "fileTenant": "### `[[tenant]]`", "fileUser": "### `[[user]]`", "fileGroup": "### `[[group]]`",
-	"fileApp": "### `[[app]]`", "fileSecret": "### `[[app.secret]]`", "fileFederated": "### `[[app.federated]]`",
+	"fileApp": "### `[[app]]`", "fileSecret": "### `[[app.secret]]`", "fileCertificate": "### `[[app.certificate]]`", "fileFederated": "### `[[app.federated]]`",
 	"fileScope": "### `[[app.scope]]`", "fileRole": "### `[[app.role]]`", "fileGrant": "### `[[grant]]`", "fileAssignment": "### `[[assignment]]`",
 	"fileAzureRole": "### `[[azure_role]]`",
 }

@@ -178,3 +178,51 @@ func TestAnothersKeysAreRolledWithPermissionOnly(t *testing.T) {
 	keeper.token = r.signIn(url.Values{"client_id": {r.app}, "client_secret": {"admin-secret"}}).str("access_token")
 	keeper.call(200, "POST", "/applications/"+r.id+"/addKey", addKeyBody(next, r.proof(r.old)))
 }
+
+func TestACredentialCountsFromItsStartToItsEnd(t *testing.T) {
+	r := startRolling(t)
+	keeper := r
+	keeper.token = r.signIn(url.Values{"client_id": {r.app}, "client_secret": {"admin-secret"}}).str("access_token")
+	at := func(d time.Duration) string { return r.e.Now().Add(d).UTC().Format(time.RFC3339) }
+	app := "/applications/" + r.id
+
+	secret := keeper.call(200, "POST", app+"/addPassword", `{"passwordCredential":{"displayName":"soon","startDateTime":"`+at(time.Hour)+`","endDateTime":"`+at(3*time.Hour)+`"}}`)
+	openEnd := keeper.call(200, "POST", app+"/addPassword", `{"passwordCredential":{"startDateTime":"2030-01-01T00:00:00Z"}}`)
+	if openEnd.str("endDateTime") != "2032-01-01T00:00:00Z" {
+		t.Errorf("without an end it ends at %s", openEnd.str("endDateTime"))
+	}
+	keeper.call(400, "POST", app+"/addPassword", `{"passwordCredential":{"startDateTime":"2030-01-01T00:00:00Z","endDateTime":"2029-01-01T00:00:00Z"}}`)
+
+	next := newSigner(t)
+	credential := func(s signer, from, until string) string {
+		return `{"keyCredentials":[{"type":"AsymmetricX509Cert","usage":"Verify","displayName":"next","keyId":"5f000000-0000-4000-8000-000000000001","startDateTime":"` + from +
+			`","endDateTime":"` + until + `","key":"` + base64.StdEncoding.EncodeToString(s.cert.Raw) + `"}]}`
+	}
+	if a := keeper.call(400, "PATCH", app, credential(next, at(0), at(48*time.Hour))); a.errorCode() != "KeyCredentialsInvalidEndDate" {
+		t.Errorf("an end after that of the certificate: %s", a.text)
+	}
+	keeper.call(204, "PATCH", app, credential(next, at(time.Hour), at(3*time.Hour)))
+	shown := keeper.call(200, "GET", app+"?$select=keyCredentials", "").text
+	if !strings.Contains(shown, `"startDateTime":"`+at(time.Hour)[:16]) || !strings.Contains(shown, `"displayName":"next"`) || !strings.Contains(shown, `"keyId":"5f000000-`) {
+		t.Errorf("shown: %s", shown)
+	}
+	keeper.call(204, "PATCH", app, `{"keyCredentials":[{"type":"AsymmetricX509Cert","usage":"Verify","keyId":"5f000000-0000-4000-8000-000000000001"}]}`)
+	keeper.call(400, "PATCH", app, `{"keyCredentials":[{"type":"AsymmetricX509Cert","usage":"Verify","keyId":"5f000000-0000-4000-8000-000000000001","endDateTime":"`+at(time.Hour)+`"}]}`)
+
+	withSecret := func() answer {
+		return post(t, r.e, tokenURL(r.e), url.Values{"grant_type": {"client_credentials"}, "client_id": {entratest.DaemonClientID}, "client_secret": {secret.str("secretText")},
+			"scope": {"https://graph.microsoft.com/.default"}})
+	}
+	for _, when := range []struct {
+		name string
+		good bool
+	}{{"before", false}, {"during", true}, {"after", false}} {
+		if a := withSecret(); (a.status == 200) != when.good || !when.good && !strings.Contains(a.text, "AADSTS7000222") {
+			t.Errorf("the secret %s its time: %d %s", when.name, a.status, a.text)
+		}
+		if a := next.signIn(r.e, entratest.DaemonClientID); (a.status == 200) != when.good || !when.good && (!strings.Contains(a.text, "AADSTS700027") || !strings.Contains(a.text, "The key used is expired., ") || !strings.Contains(a.text, "Found key 'Start=")) {
+			t.Errorf("the certificate %s its time: %d %s", when.name, a.status, a.text)
+		}
+		r.e.Advance(2 * time.Hour)
+	}
+}

@@ -160,12 +160,15 @@ func (e *Emulator) AddApp(a App) (App, error) {
 	}
 	app := &directory.App{ClientID: a.ClientID, Tenant: tenant, Name: a.Name, Audience: directory.MyOrg, AllowPublicFlows: a.Public,
 		WebRedirects: slices.Clone(a.WebRedirects), SPARedirects: slices.Clone(a.SPARedirects), NativeRedirects: slices.Clone(a.NativeRedirects),
-		Certificates: slices.Clone(a.Certificates), IdentifierURIs: slices.Clone(a.IdentifierURIs), TokenVersion: a.TokenVersion}
+		IdentifierURIs: slices.Clone(a.IdentifierURIs), TokenVersion: a.TokenVersion}
 	if a.MultiTenant {
 		app.Audience = directory.MultipleOrgs
 	}
 	for _, s := range a.Secrets {
 		app.Secrets = append(app.Secrets, directory.AppSecret{ID: derivedID("secret", a.ClientID, s), Value: s})
+	}
+	for _, cert := range a.Certificates {
+		app.Certificates = append(app.Certificates, directory.AppCertificate{Certificate: cert})
 	}
 	for i, f := range a.Federated {
 		app.Federated = append(app.Federated, f.named(fmt.Sprintf("federated-%d", i+1)))

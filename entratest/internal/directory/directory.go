@@ -73,7 +73,7 @@ type App struct {
 	IDTokenImplicit, AccessTokenImplicit bool
 
 	Secrets      []AppSecret
-	Certificates []*x509.Certificate
+	Certificates []AppCertificate
 	Federated    []FederatedCredential
 
 	IdentifierURIs   []string // the names it has as a resource, beside its client id
@@ -102,6 +102,36 @@ type App struct {
 type AppSecret struct {
 	ID, Name, Value string
 	Begins, Expires time.Time // zero: always; never
+}
+
+// Good says whether the secret counts at a time.
+func (s AppSecret) Good(at time.Time) bool {
+	return !at.Before(s.Begins) && (s.Expires.IsZero() || at.Before(s.Expires))
+}
+
+// AppCertificate is a certificate that an app may sign its assertions with.
+type AppCertificate struct {
+	*x509.Certificate
+	ID, Name        string    // empty: made from the certificate; its subject
+	Begins, Expires time.Time // zero: those of the certificate
+}
+
+// Validity returns from when until when the certificate counts.
+func (c AppCertificate) Validity() (from, until time.Time) {
+	from, until = c.NotBefore, c.NotAfter
+	if !c.Begins.IsZero() {
+		from = c.Begins
+	}
+	if !c.Expires.IsZero() {
+		until = c.Expires
+	}
+	return from, until
+}
+
+// Good says whether the certificate counts at a time.
+func (c AppCertificate) Good(at time.Time) bool {
+	from, until := c.Validity()
+	return !at.Before(from) && !at.After(until)
 }
 
 // FederatedCredential trusts the assertions of another issuer.

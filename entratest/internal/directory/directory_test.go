@@ -271,8 +271,8 @@ members = ["mira@contoso.example"]
 [[app]]
 id = "11111111-0000-4000-8000-000000000001"
 name = "nightly job"
-secret = [{ value = "nightly-secret", expires = 2030-01-01T00:00:00Z }, { id = "11111111-0000-4000-8000-0000000000aa", value = "second" }]
-certificates = ["nightly.pem"]
+secret = [{ value = "nightly-secret", begins = 2029-01-01T00:00:00Z, expires = 2030-01-01T00:00:00Z }, { id = "11111111-0000-4000-8000-0000000000aa", value = "second" }]
+certificate = [{ file = "nightly.pem", name = "nights", begins = 2029-01-01T00:00:00Z, expires = 2030-01-01T00:00:00Z }]
 federated = [{ issuer = "https://ci.example", subject = "build", keys = "keys.json" }]
 granted."https://graph.microsoft.com" = ["User.Read.All"]
 granted."tasks" = ["Tasks.Do"]
@@ -340,7 +340,7 @@ func TestAWorldFileReplacesTheWorld(t *testing.T) {
 		t.Errorf("noa: %+v", noa)
 	}
 	a, ok := w.App(tenant.ID, "11111111-0000-4000-8000-000000000001")
-	if !ok || len(a.Secrets) != 2 || a.Secrets[0].Expires.Year() != 2030 || len(a.Certificates) != 1 || a.Federated[0].Audience != "api://AzureADTokenExchange" || len(a.Federated[0].Keys) == 0 {
+	if !ok || len(a.Secrets) != 2 || a.Secrets[0].Begins.Year() != 2029 || a.Secrets[0].Expires.Year() != 2030 || len(a.Certificates) != 1 || a.Certificates[0].Begins.Year() != 2029 || a.Certificates[0].Expires.Year() != 2030 || a.Certificates[0].Name != "nights" || a.Federated[0].Audience != "api://AzureADTokenExchange" || len(a.Federated[0].Keys) == 0 {
 		t.Errorf("app: %+v", a)
 	}
 	tasks, ok := w.Resource(tenant.ID, "api://tasks")
@@ -498,6 +498,9 @@ func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 		`app 1: token_version 3 is neither 1 nor 2`:                                         "[[app]]\nname = 'x'\ntoken_version = 3\n",
 		`is Microsoft's own`:                                                                "[[app]]\nid = '" + GraphAppID + "'\nname = 'x'\n",
 		`app 1: open `:                                                                      "[[app]]\nname = 'x'\ncertificates = ['nowhere.pem']\n",
+		`app 1: a certificate has no file`:                                                  "[[app]]\nname = 'x'\ncertificate = [{ name = 'x' }]\n",
+		`app 1: the certificate in nightly.pem expires before it begins`:                    "[[app]]\nname = 'x'\ncertificate = [{ file = 'nightly.pem', begins = 2030-01-01, expires = 2029-01-01 }]\n",
+		`app 1: the secret "s" expires before it begins`:                                    "[[app]]\nname = 'x'\nsecret = [{ name = 's', value = 'x', begins = 2030-01-01, expires = 2029-01-01 }]\n",
 		`app 1: empty.pem has no certificate`:                                               "[[app]]\nname = 'x'\ncertificates = ['empty.pem']\n",
 		`the role "R" is for nobody`:                                                        "[[app]]\nname = 'x'\nrole = [{ value = 'R' }]\n",
 		`app "x": Microsoft Graph has no app role "User.Reed.All", did you mean "User.Read`: "[[app]]\nname = 'x'\ngranted.'https://graph.microsoft.com' = ['User.Reed.All']\n",

@@ -553,7 +553,7 @@ func (w *World) UpdateApp(clientID string, change func(*App)) bool {
 // AddCertificate registers a certificate for an app; it says whether there is
 // such an app.
 func (w *World) AddCertificate(clientID string, cert *x509.Certificate) bool {
-	return w.UpdateApp(clientID, func(a *App) { a.Certificates = append(a.Certificates, cert) })
+	return w.UpdateApp(clientID, func(a *App) { a.Certificates = append(a.Certificates, AppCertificate{Certificate: cert}) })
 }
 
 // Install gives an app of another tenant a service principal in tenant.

@@ -110,6 +110,7 @@ type fileApp struct {
 	AccessTokenImplicit bool                `toml:"access_token_implicit"`
 	Secrets             []fileSecret        `toml:"secret"`
 	Certificates        []string            `toml:"certificates"`
+	Certificate         []fileCertificate   `toml:"certificate"`
 	Federated           []fileFederated     `toml:"federated"`
 	IdentifierURIs      []string            `toml:"identifier_uris"`
 	TokenVersion        int                 `toml:"token_version"`
@@ -130,6 +131,15 @@ type fileSecret struct {
 	ID      string    `toml:"id"`
 	Name    string    `toml:"name"`
 	Value   string    `toml:"value"`
+	Begins  time.Time `toml:"begins"`
+	Expires time.Time `toml:"expires"`
+}
+
+type fileCertificate struct {
+	ID      string    `toml:"id"`
+	Name    string    `toml:"name"`
+	File    string    `toml:"file"`
+	Begins  time.Time `toml:"begins"`
 	Expires time.Time `toml:"expires"`
 }
 
@@ -551,20 +561,36 @@ func (l *loader) credentials(f fileApp, a *App) error {
 	if f.Secrets != nil {
 		a.Secrets = nil
 		for i, s := range f.Secrets {
-			if s.Value == "" {
+			switch {
+			case s.Value == "":
 				return errors.New("a secret has no value")
+			case !s.Expires.IsZero() && !s.Expires.After(s.Begins):
+				return fmt.Errorf("the secret %q expires before it begins", s.Name)
 			}
-			a.Secrets = append(a.Secrets, AppSecret{ID: or(s.ID, derivedID(f.ID, "secret", fmt.Sprint(i))), Name: s.Name, Value: s.Value, Expires: s.Expires})
+			a.Secrets = append(a.Secrets, AppSecret{ID: or(s.ID, derivedID(f.ID, "secret", fmt.Sprint(i))), Name: s.Name, Value: s.Value, Begins: s.Begins, Expires: s.Expires})
 		}
 	}
-	if f.Certificates != nil {
+	if f.Certificates != nil || f.Certificate != nil {
 		a.Certificates = nil
 		for _, path := range f.Certificates {
-			cert, err := l.certificate(path)
+			f.Certificate = append(f.Certificate, fileCertificate{File: path})
+		}
+		for _, c := range f.Certificate {
+			if c.File == "" {
+				return errors.New("a certificate has no file")
+			}
+			cert, err := l.certificate(c.File)
 			if err != nil {
 				return err
 			}
-			a.Certificates = append(a.Certificates, cert)
+			known := AppCertificate{cert, strings.ToLower(c.ID), c.Name, c.Begins, c.Expires}
+			switch from, until := known.Validity(); {
+			case c.ID != "" && wantGUID(c.ID) != nil:
+				return wantGUID(c.ID)
+			case !until.After(from):
+				return fmt.Errorf("the certificate in %s expires before it begins", c.File)
+			}
+			a.Certificates = append(a.Certificates, known)
 		}
 	}
 	if f.Federated != nil {
@@ -811,7 +837,7 @@ func unknownKey(text []byte, key toml.Key) error {
 
 // keysAt lists the keys that a table of the file may have.
 func keysAt(table toml.Key) []string {
-	types := map[string]any{"": worldFile{}, "tenant": fileTenant{}, "user": fileUser{}, "group": fileGroup{}, "app": fileApp{}, "app.secret": fileSecret{},
+	types := map[string]any{"": worldFile{}, "tenant": fileTenant{}, "user": fileUser{}, "group": fileGroup{}, "app": fileApp{}, "app.secret": fileSecret{}, "app.certificate": fileCertificate{},
 		"app.federated": fileFederated{}, "app.scope": fileScope{}, "app.role": fileRole{}, "grant": fileGrant{}, "assignment": fileAssignment{},
 		"azure_role": fileAzureRole{}}
 	t, ok := types[strings.Join(table, ".")]

@@ -301,8 +301,11 @@ func setApp(a *directory.App, given fields) error {
 			read, _ := f.value.(required)
 			a.RequiredAccess, a.RequiredRoles = read.scopes, read.roles
 		case "keyCredentials":
-			certificates, err := certificatesIn(f.value, a.Certificates)
-			if err != nil {
+			certificates, err := certificatesIn(f.value, a)
+			switch dates := (credentialError{}); {
+			case errors.As(err, &dates):
+				return err
+			case err != nil:
 				return wrong
 			}
 			a.Certificates = certificates

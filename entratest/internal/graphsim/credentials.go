@@ -1,7 +1,7 @@
 package graphsim
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/x509"
@@ -42,46 +42,72 @@ func keys(a *directory.App) []object {
 	return out
 }
 
-func key(a *directory.App, cert *x509.Certificate) object {
-	thumbprint := sha1.Sum(cert.Raw)
-	return object{{"customKeyIdentifier", strings.ToUpper(fmt.Sprintf("%x", thumbprint))}, {"displayName", cert.Subject.String()},
-		{"endDateTime", date(cert.NotAfter)}, {"key", nil}, {"keyId", keyID(a, cert)},
-		{"startDateTime", date(cert.NotBefore)}, {"type", "AsymmetricX509Cert"}, {"usage", "Verify"}}
+func key(a *directory.App, cert directory.AppCertificate) object {
+	from, until := cert.Validity()
+	return object{{"customKeyIdentifier", strings.ToUpper(thumbprint(cert))}, {"displayName", cmp.Or(cert.Name, cert.Subject.String())},
+		{"endDateTime", date(until)}, {"key", nil}, {"keyId", keyID(a, cert)},
+		{"startDateTime", date(from)}, {"type", "AsymmetricX509Cert"}, {"usage", "Verify"}}
 }
 
-func keyID(a *directory.App, cert *x509.Certificate) string {
-	thumbprint := sha1.Sum(cert.Raw)
-	return derivedID("key", a.ClientID, string(thumbprint[:]))
+// thumbprint is how people name a certificate: the hexadecimal of its SHA-1.
+func thumbprint(cert directory.AppCertificate) string { return fmt.Sprintf("%x", sha1.Sum(cert.Raw)) }
+
+func keyID(a *directory.App, cert directory.AppCertificate) string {
+	sum := sha1.Sum(cert.Raw)
+	return cmp.Or(cert.ID, derivedID("key", a.ClientID, string(sum[:])))
 }
 
-// certificatesIn reads keyCredentials. An entry without a key is one that is
-// there already: the service never tells a key again.
-func certificatesIn(v any, have []*x509.Certificate) ([]*x509.Certificate, error) {
-	var out []*x509.Certificate
+// certificatesIn reads what is to be the keyCredentials of an app. An entry
+// without a key is one that is there already: the service never tells a key again.
+func certificatesIn(v any, a *directory.App) ([]directory.AppCertificate, error) {
+	var out []directory.AppCertificate
 	for _, k := range list(v) {
-		key := str(inside(k, "key"))
-		if key == "" {
-			named := str(inside(k, "customKeyIdentifier"))
-			i := slices.IndexFunc(have, func(c *x509.Certificate) bool { return strings.EqualFold(fmt.Sprintf("%x", sha1.Sum(c.Raw)), named) })
-			if i < 0 {
-				return nil, errors.New("no key")
-			}
-			out = append(out, have[i])
-			continue
-		}
-		der, err := base64.StdEncoding.DecodeString(key)
+		cert, err := certificateIn(k, a)
 		if err != nil {
 			return nil, err
 		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(out, func(c *x509.Certificate) bool { return bytes.Equal(c.Raw, cert.Raw) }) {
+		if !slices.ContainsFunc(out, func(c directory.AppCertificate) bool { return c.Equal(cert.Certificate) }) {
 			out = append(out, cert)
 		}
 	}
 	return out, nil
+}
+
+// A credentialError is what Graph says about dates of a key that cannot be.
+type credentialError struct{ code, message string }
+
+func (e credentialError) Error() string { return e.message }
+
+func certificateIn(k any, a *directory.App) (cert directory.AppCertificate, err error) {
+	cert = directory.AppCertificate{ID: strings.ToLower(str(inside(k, "keyId"))), Name: str(inside(k, "displayName"))}
+	cert.Begins, _ = parseDate(str(inside(k, "startDateTime"))) // it conforms, or is not there
+	cert.Expires, _ = parseDate(str(inside(k, "endDateTime")))
+	key := str(inside(k, "key"))
+	if key == "" {
+		named := str(inside(k, "customKeyIdentifier"))
+		i := slices.IndexFunc(a.Certificates, func(c directory.AppCertificate) bool {
+			return strings.EqualFold(keyID(a, c), cert.ID) || strings.EqualFold(thumbprint(c), named)
+		})
+		if i < 0 {
+			return cert, errors.New("no key")
+		}
+		from, until := a.Certificates[i].Validity()
+		if !cert.Begins.IsZero() && date(cert.Begins) != date(from) || !cert.Expires.IsZero() && date(cert.Expires) != date(until) {
+			return cert, credentialError{"Request_BadRequest", "Update to existing credential with KeyId '" + keyID(a, a.Certificates[i]) + "' is not allowed."}
+		}
+		return a.Certificates[i], nil
+	}
+	der, err := base64.StdEncoding.DecodeString(key)
+	if err != nil {
+		return cert, err
+	}
+	if cert.Certificate, err = x509.ParseCertificate(der); err != nil {
+		return cert, err
+	}
+	if from, until := cert.Validity(); until.After(cert.NotAfter) || !until.After(from) {
+		return cert, credentialError{"KeyCredentialsInvalidEndDate", "Key credential end date is invalid."}
+	}
+	return cert, nil
 }
 
 // defaultSecretLife is how long a secret lives that was asked for without an end.
@@ -97,11 +123,13 @@ func (c *call) addPassword() {
 		return
 	}
 	asked := given["passwordCredential"]
-	s := directory.AppSecret{ID: c.World.NewID("secret"), Name: str(inside(asked, "displayName")), Begins: c.World.Now(), Expires: c.World.Now().Add(defaultSecretLife)}
-	for name, when := range map[string]*time.Time{"startDateTime": &s.Begins, "endDateTime": &s.Expires} {
-		if text := str(inside(asked, name)); text != "" {
-			*when, _ = parseDate(text) // it conforms
-		}
+	s := directory.AppSecret{ID: c.World.NewID("secret"), Name: str(inside(asked, "displayName")), Begins: c.World.Now()}
+	if begins := str(inside(asked, "startDateTime")); begins != "" {
+		s.Begins, _ = parseDate(begins) // it conforms
+	}
+	s.Expires = s.Begins.Add(defaultSecretLife)
+	if expires := str(inside(asked, "endDateTime")); expires != "" {
+		s.Expires, _ = parseDate(expires)
 	}
 	if !s.Expires.After(s.Begins) {
 		c.invalid(errors.New("Invalid value specified for property 'endDateTime' of resource 'PasswordCredential'."))
@@ -186,7 +214,12 @@ func (c *call) proven(a *directory.App, proof string) bool {
 		return false
 	}
 	now := c.World.Now()
-	valid := slices.DeleteFunc(slices.Clone(a.Certificates), func(k *x509.Certificate) bool { return now.Before(k.NotBefore) || now.After(k.NotAfter) })
+	var valid []*x509.Certificate
+	for _, k := range a.Certificates {
+		if k.Good(now) {
+			valid = append(valid, k.Certificate)
+		}
+	}
 	signed, err := c.Signed(proof, valid)
 	got := claims(signed)
 	expires, _ := got["exp"].(float64)
@@ -240,20 +273,23 @@ func (c *call) addKey() {
 		c.invalid(errors.New("Invalid value specified for property 'usage' of resource 'KeyCredential'."))
 		return
 	}
-	added, err := certificatesIn([]any{credential}, nil)
-	if err != nil {
+	cert, err := certificateIn(credential, &directory.App{})
+	switch dates := (credentialError{}); {
+	case errors.As(err, &dates):
+		c.invalid(err)
+		return
+	case err != nil:
 		c.invalid(errors.New("Key credential is invalid: its key is not the base64 of a certificate."))
 		return
 	}
-	cert := added[0]
 	if !c.proven(a, str(given["proof"])) {
 		return
 	}
-	if slices.ContainsFunc(a.Certificates, cert.Equal) {
+	if slices.ContainsFunc(a.Certificates, func(k directory.AppCertificate) bool { return k.Equal(cert.Certificate) }) {
 		c.invalid(errors.New("A key credential with this certificate exists already."))
 		return
 	}
-	c.World.AddCertificate(a.ClientID, cert)
+	c.World.UpdateApp(a.ClientID, func(a *directory.App) { a.Certificates = append(a.Certificates, cert) })
 	c.entity("microsoft.graph.keyCredential", key(a, cert))
 }
 
@@ -267,7 +303,7 @@ func (c *call) removeKey() {
 		return
 	}
 	id := str(given["keyId"])
-	named := func(k *x509.Certificate) bool { return strings.EqualFold(keyID(a, k), id) }
+	named := func(k directory.AppCertificate) bool { return strings.EqualFold(keyID(a, k), id) }
 	if !slices.ContainsFunc(a.Certificates, named) {
 		c.invalid(fmt.Errorf("No key credential found with keyId '%s'.", id))
 		return

@@ -89,7 +89,13 @@ func (c *call) createUser() {
 	c.created("users/$entity", "/users/"+u.ID, userType.show(u, nil))
 }
 
-func (c *call) invalid(err error) { c.refuse(http.StatusBadRequest, "Request_BadRequest", err.Error()) }
+func (c *call) invalid(err error) {
+	code := "Request_BadRequest"
+	if of := (credentialError{}); errors.As(err, &of) {
+		code = of.code
+	}
+	c.refuse(http.StatusBadRequest, code, err.Error())
+}
 
 // noOptions answers 400 if there are query options: a write has none.
 func (c *call) noOptions() bool {

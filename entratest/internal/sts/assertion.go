@@ -195,15 +195,19 @@ func (q *tokenRequest) checkCertificateAssertion(a *assertion) *refusal {
 	if cert == nil {
 		return q.badSignature("The key was not found", sent)
 	}
+	from, until := cert.Validity()
 	key, ok := cert.PublicKey.(*rsa.PublicKey)
 	now := q.s.World.Now()
+	const day = "01/02/2006 15:04:05"
 	switch {
 	case !ok:
 		return q.badSignature("The key is not an RSA key", sent)
 	case !a.signedBy(key):
 		return q.badSignature("The key was found, but use of the key to verify the signature failed", sent)
-	case now.After(cert.NotAfter):
-		return q.badSignature("The key used is expired", sent)
+	case !cert.Good(now): // of one that has not begun, the service says the same
+		return no(700027, "The certificate with identifier used to sign the client assertion is expired on application. "+
+			"[Reason - The key used is expired., Thumbprint of key used by client: '%s', Found key 'Start=%s, End=%s']. Application: '%s'.",
+			sent, from.UTC().Format(day), until.UTC().Format(day), id).as("invalid_client")
 	}
 	return a.times(now)
 }
@@ -220,7 +224,7 @@ func (q *tokenRequest) badSignature(reason, thumbprint string) *refusal {
 
 // certificate finds the registered certificate that the header names, and says
 // which thumbprint the header has.
-func (a *assertion) certificate(known []*x509.Certificate) (cert *x509.Certificate, sent string) {
+func (a *assertion) certificate(known []directory.AppCertificate) (cert *directory.AppCertificate, sent string) {
 	h := a.header
 	var first string
 	for _, name := range []string{h.SHA256, h.SHA1, h.Kid} {
@@ -239,7 +243,8 @@ func (a *assertion) certificate(known []*x509.Certificate) (cert *x509.Certifica
 		sum := sha1.Sum(chain)
 		sent = strings.ToUpper(hex.EncodeToString(sum[:]))
 	}
-	for _, c := range known {
+	for i := range known {
+		c := &known[i]
 		s1, s256 := sha1.Sum(c.Raw), sha256.Sum256(c.Raw)
 		b1, b256 := encodeSegment(s1[:]), encodeSegment(s256[:])
 		switch {

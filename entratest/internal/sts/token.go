@@ -296,19 +296,19 @@ func (q *tokenRequest) asConfidential() (string, *refusal) {
 // principal.
 func (s *Server) checkSecret(app *directory.App, secret string) *refusal {
 	now := s.World.Now()
-	var expired, isID bool
+	var outdated, isID bool
 	for _, known := range slices.Concat(app.Secrets, app.PrincipalSecrets) {
 		switch {
 		case sameSecret(known.Value, secret):
-			if known.Expires.IsZero() || now.Before(known.Expires) {
+			if known.Good(now) {
 				return nil
 			}
-			expired = true
+			outdated = true
 		case sameSecret(known.ID, secret):
 			isID = true
 		}
 	}
-	if expired {
+	if outdated { // of one that has not begun, the service says the same
 		return no(7000222, "The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app, "+
 			"or consider using certificate credentials for added security.", app.ClientID).as("invalid_client")
 	}
