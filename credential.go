@@ -1,7 +1,6 @@
 package fob
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -19,7 +18,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
-	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/fobauth/fob/internal/pfx"
 )
 
 // Credential is how a confidential client proves who it is: a [ClientSecret],
@@ -169,10 +169,15 @@ func matches(cert *x509.Certificate, key crypto.Signer) error {
 
 // ParseCertificate reads a certificate with its private key: PEM blocks in any
 // order, or a PFX (PKCS #12) file opened with password. The first certificate
-// that the key belongs to is the leaf, the others are intermediates.
+// that the key belongs to is the leaf, the others are intermediates. A PFX file
+// that asks for more than ten million rounds of key derivation is refused.
 func ParseCertificate(data []byte, password Secret) (*Certificate, error) {
 	if block, _ := pem.Decode(data); block == nil {
-		return parsePFX(data, password)
+		key, certs, err := pfx.Decode(data, password.Reveal())
+		if err != nil {
+			return nil, err
+		}
+		return assemble(key, certs, "PFX")
 	}
 	var key crypto.Signer
 	var certs []*x509.Certificate
@@ -222,31 +227,6 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 		return nil, fmt.Errorf("a key of type %T cannot sign", parsed)
 	}
 	return key, nil
-}
-
-func parsePFX(data []byte, password Secret) (*Certificate, error) {
-	switch _, err := x509.ParseCertificate(data); {
-	case err == nil:
-		return nil, errors.New("the file is a certificate without its private key; export both together, as PFX or PEM")
-	case bytes.Contains(data, []byte("-----BEGIN ")):
-		return nil, errors.New("the PEM file is cut or damaged: it has no block with its -----END line")
-	case len(data) == 0 || data[0] != 0x30:
-		return nil, errors.New("the file is neither PEM (-----BEGIN …) nor PFX")
-	}
-	private, leaf, more, err := pkcs12.DecodeChain(data, password.Reveal())
-	switch {
-	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password.IsZero():
-		return nil, errors.New("the PFX file wants a password (--certificate-password-file, AZURE_CLIENT_CERTIFICATE_PASSWORD)")
-	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return nil, errors.New("the PFX file does not open with this password")
-	case err != nil:
-		return nil, fmt.Errorf("the PFX file is cut, damaged or of a kind that fob does not read: %w", err)
-	}
-	key, ok := private.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("a key of type %T cannot sign", private)
-	}
-	return assemble(key, append([]*x509.Certificate{leaf}, more...), "PFX")
 }
 
 func assemble(key crypto.Signer, certs []*x509.Certificate, kind string) (*Certificate, error) {

@@ -25,6 +25,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/fobauth/fob/internal/pfx"
 )
 
 // Certificate is a certificate as Entra looks at it.
@@ -107,7 +109,9 @@ func readCertificates(data []byte, password fob.Secret) (certificateFile, error)
 			f.certs = []*x509.Certificate{cert}
 			return f, nil
 		}
-		return readPFX(data, password)
+		var err error
+		f.key, f.certs, err = pfx.Decode(data, password.Reveal())
+		return f, err
 	}
 	for rest := data; len(f.certs) < 100; {
 		if block, rest = pem.Decode(rest); block == nil {
@@ -141,16 +145,6 @@ func readCertificates(data []byte, password fob.Secret) (certificateFile, error)
 		return f, errors.New("the PEM file has neither a certificate nor a private key")
 	}
 	return f, nil
-}
-
-func readPFX(data []byte, password fob.Secret) (certificateFile, error) {
-	private, leaf, more, err := pkcs12.DecodeChain(data, password.Reveal())
-	if err != nil {
-		_, err := fob.ParseCertificate(data, password) // which says why
-		return certificateFile{}, err
-	}
-	key, _ := private.(crypto.Signer)
-	return certificateFile{certs: append([]*x509.Certificate{leaf}, more...), key: key}, nil
 }
 
 func describe(cert *x509.Certificate, now time.Time) *Certificate {
