@@ -23,10 +23,21 @@ import (
 )
 
 // Credential is how a confidential client proves who it is: a [ClientSecret],
-// a [Certificate] or an [Assertion]. A public client has none.
+// a [Certificate], or an assertion: an [AssertionFile], a [ClientAssertion] or
+// any [Assertion]. A public client has none.
+//
+// A stored token is handed out to the credential that got it, and to its like:
+// a wrong secret is refused by the server and not covered up by the token that
+// the right one got. Assertions are alike if they name the same issuer, subject
+// and audience, so that the next one of a CI system finds the token. Only an
+// Assertion is not asked before its time, and gets every stored token.
 type Credential interface {
 	// authenticate adds the proof for the token endpoint audience to form.
 	authenticate(ctx context.Context, c *Client, audience string, form url.Values) error
+	// mark tells the credential from others without giving it away. It stands
+	// inside the sealed record of the tokens that the credential got. Empty means
+	// that nothing can be told.
+	mark() string
 }
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -43,26 +54,44 @@ func (s ClientSecret) authenticate(_ context.Context, _ *Client, _ string, form 
 	return nil
 }
 
+func (s ClientSecret) mark() string { return "secret " + digest(s.Reveal()) }
+
 // Assertion is a function that returns a signed JWT of somebody else whom the
 // app registration trusts (a federated credential), or one signed by a key
-// that fob does not hold. It is called for every exchange, so that short-lived
-// assertions are always fresh. [AssertionFile] makes one.
+// that fob does not hold. It is called for every exchange, and only then, so
+// that short-lived assertions are always fresh. One in a file is an
+// [AssertionFile].
 type Assertion func(ctx context.Context) (Secret, error)
 
-func (a Assertion) authenticate(ctx context.Context, _ *Client, _ string, form url.Values) error {
+func (a Assertion) authenticate(ctx context.Context, c *Client, audience string, form url.Values) error {
 	assertion, err := a(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case assertion.IsZero():
+	}
+	return ClientAssertion{assertion}.authenticate(ctx, c, audience, form)
+}
+
+// To make an assertion may take a request of its own, which a stored token is
+// to save.
+func (a Assertion) mark() string { return "" }
+
+// ClientAssertion is a client assertion that was made elsewhere: a JWT that is
+// sent as it is, for as long as it lives.
+type ClientAssertion struct{ Secret }
+
+func (a ClientAssertion) authenticate(_ context.Context, _ *Client, _ string, form url.Values) error {
+	switch {
+	case a.IsZero():
 		return errors.New("the client assertion is empty")
-	case !isJWT(assertion.Reveal()):
+	case !isJWT(a.Reveal()):
 		return errors.New("the client assertion is not a JWT (three parts with dots between)")
 	}
 	form.Set("client_assertion_type", assertionType)
-	form.Set("client_assertion", assertion.Reveal())
+	form.Set("client_assertion", a.Reveal())
 	return nil
 }
+
+func (a ClientAssertion) mark() string { return "assertion " + digest(assertedBy(a.Reveal())...) }
 
 // Certificate signs an assertion for every exchange with the private key of a
 // certificate that is registered with the app
@@ -96,6 +125,13 @@ func (c *Certificate) authenticate(_ context.Context, client *Client, audience s
 	form.Set("client_assertion_type", assertionType)
 	form.Set("client_assertion", assertion.Reveal())
 	return nil
+}
+
+func (c *Certificate) mark() string {
+	if c.Leaf == nil {
+		return ""
+	}
+	return "certificate " + digest(string(c.Leaf.Raw))
 }
 
 // Assertion signs a client assertion (RFC 7523) for the client id and the

@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,27 +250,60 @@ func TestAnySignerCanBeTheKey(t *testing.T) {
 
 func TestAFederatedTokenIsReadAnewEveryTime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	assertion := AssertionFile(path)
+	sent := func() (string, error) {
+		form := url.Values{}
+		err := AssertionFile(path).authenticate(t.Context(), nil, "", form)
+		return form.Get("client_assertion"), err
+	}
 	for _, token := range []string{"a.b.c", "d.e.f"} {
 		if err := os.WriteFile(path, []byte(token+"\r\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := assertion(t.Context())
-		if err != nil || got.Reveal() != token {
-			t.Errorf("%q, %v", got.Reveal(), err)
+		if got, err := sent(); err != nil || got != token {
+			t.Errorf("%q, %v", got, err)
 		}
 	}
 	for name, content := range map[string]string{"empty": "", "no JWT": "hello", "two lines": "a.b\n.c", "huge": strings.Repeat("a", maxAssertion) + ".b.c"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := assertion(t.Context()); err == nil {
+		if _, err := sent(); err == nil {
 			t.Errorf("%s: was taken for a token", name)
 		}
 	}
 	os.Remove(path)
-	if _, err := assertion(t.Context()); err == nil || !strings.Contains(err.Error(), "federated token") {
+	if _, err := sent(); err == nil || !strings.Contains(err.Error(), "federated token") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestAssertionsAreToldApartByWhatTheServerCompares(t *testing.T) {
+	jwt := func(header, payload string) string {
+		part := base64.RawURLEncoding.EncodeToString
+		return part([]byte(header)) + "." + part([]byte(payload)) + ".c2ln"
+	}
+	const header = `{"alg":"RS256","kid":"k1"}`
+	federated := jwt(header, `{"iss":"https://ci.example","sub":"repo:acme/shop","aud":"api://x","jti":"1","exp":1}`)
+	own := jwt(`{"x5t#S256":"one"}`, `{"iss":"app","sub":"app","aud":"https://login.example","jti":"1"}`)
+	for name, test := range map[string]struct {
+		one, other string
+		alike      bool
+	}{
+		"the next one":               {federated, jwt(`{"alg":"RS256","kid":"k2"}`, `{"jti":"2","exp":2,"nbf":"x","aud":["api://x"],"iss":"https://ci.example","sub":"repo:acme/shop"}`), true},
+		"another subject":            {federated, jwt(header, `{"iss":"https://ci.example","sub":"repo:acme/SHOP","aud":"api://x"}`), false},
+		"another issuer":             {federated, jwt(header, `{"iss":"https://ci.example/","sub":"repo:acme/shop","aud":"api://x"}`), false},
+		"another audience":           {federated, jwt(header, `{"iss":"https://ci.example","sub":"repo:acme/shop","aud":"api://y"}`), false},
+		"parts that run together":    {federated, jwt(header, `{"iss":"https://ci.examplerepo:","sub":"acme/shop","aud":"api://x"}`), false},
+		"the app's own, signed anew": {own, jwt(`{"x5t#S256":"one"}`, `{"iss":"app","sub":"app","aud":"https://login.example","jti":"2"}`), true},
+		"the app's own, another key": {own, jwt(`{"x5t#S256":"two"}`, `{"iss":"app","sub":"app","aud":"https://login.example","jti":"1"}`), false},
+		"without claims":             {jwt("{}", "{}"), jwt("{}", "{}"), true},
+		"unreadable":                 {"a.b.c", "a.b.d", false},
+		"of odd types":               {jwt("{}", `{"iss":1,"n":1}`), jwt("{}", `{"iss":1,"n":2}`), false},
+	} {
+		one, other := ClientAssertion{NewSecret(test.one)}.mark(), ClientAssertion{NewSecret(test.other)}.mark()
+		if (one == other) != test.alike {
+			t.Errorf("%s: alike is %v", name, one == other)
+		}
 	}
 }
 

@@ -1,12 +1,14 @@
 package fob_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +55,7 @@ func startIssuer() *issuer {
 }
 
 func (i *issuer) token(subject, audience string) string {
-	payload, err := json.Marshal(map[string]any{"iss": i.URL, "sub": subject, "aud": audience,
+	payload, err := json.Marshal(map[string]any{"iss": i.URL, "sub": subject, "aud": audience, "jti": rand.Text(),
 		"iat": time.Now().Unix(), "nbf": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()})
 	if err != nil {
 		log.Fatal(err)
@@ -103,6 +105,57 @@ func TestATokenOfATrustedIssuerSignsInAndIsReadAnewEachTime(t *testing.T) {
 			t.Errorf("%s for %s: %v", test.subject, test.audience, err)
 		case test.refused != 0 && (!errors.As(err, &refusal) || refusal.AADSTS() != test.refused):
 			t.Errorf("%s for %s: got %v, want AADSTS%d", test.subject, test.audience, err, test.refused)
+		}
+	}
+}
+
+func TestAWrongAssertionIsNotCoveredUpByAStoredToken(t *testing.T) {
+	e := entratest.New(t)
+	other := startIssuer()
+	defer other.Close()
+	const subject, audience = "repo:acme/shop:ref:refs/heads/main", "api://AzureADTokenExchange"
+	app, err := e.AddApp(entratest.App{Name: "federated", Federated: []entratest.FederatedCredential{{Issuer: other.URL, Subject: subject}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, store := filepath.Join(t.TempDir(), "token"), fob.MemoryStore()
+	for _, test := range []struct {
+		text   string
+		origin fob.Origin
+		want   string
+	}{
+		{other.token(subject, audience), fob.OriginFlow, ""},
+		{other.token(subject, audience), fob.OriginCache, ""}, // the next one of the same workload
+		{other.token("repo:acme/shop:ref:refs/heads/dev", audience), "", "AADSTS700213"},
+		{other.token(subject, "api://other"), "", "AADSTS700212"},
+		{"a secret", "", "does not hold a JWT"},
+		{other.token(subject, audience), fob.OriginCache, ""},
+		{"", fob.OriginCache, ""}, // no file: nothing speaks against the token
+	} {
+		os.Remove(path)
+		if test.text != "" {
+			if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		credentials := []fob.Credential{fob.AssertionFile(path)}
+		if test.text != "" {
+			credentials = append(credentials, fob.ClientAssertion{Secret: fob.NewSecret(test.text)})
+		}
+		for i, credential := range credentials {
+			c := &fob.Client{Authority: fob.Authority{Host: e.URL(), Tenant: entratest.TenantID}, ID: app.ClientID, HTTP: e.Client(),
+				Credential: credential, Store: store}
+			token, err := c.Token(t.Context(), fob.Request{Scopes: graphDefault})
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("%T: %v", credential, err)
+			case test.want == "" && i == 0 && token.Origin != test.origin:
+				t.Errorf("%T: the token came from %s, not from %s", credential, token.Origin, test.origin)
+			case test.want == "" && i > 0 && token.Origin != fob.OriginCache:
+				t.Errorf("%T: did not find what a file got", credential)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) && !strings.Contains(err.Error(), "is not a JWT")):
+				t.Errorf("%T: got %v, want %s", credential, err, test.want)
+			}
 		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Records are written by the json package and read by hand. A program that
+// Records, and the assertions that they are compared with, are written by the
+// json package and read by hand. A program that
 // prints a stored token does little else than to read two records, and for
 // that much the tables that json makes of their types cost more than all the
 // rest: opening the store, reading the files and unsealing them.
@@ -110,6 +111,17 @@ func (r *recordReader) texts(into *[]string) {
 		r.text(&s)
 		*into = append(*into, s)
 	})
+}
+
+// oneOrMore reads a text, or an array of them.
+func (r *recordReader) oneOrMore(into *[]string) {
+	if r.err == nil && r.json.PeekKind() == '[' {
+		r.texts(into)
+		return
+	}
+	var s string
+	r.text(&s)
+	*into = []string{s}
 }
 
 func (r *recordReader) time(into *time.Time) {

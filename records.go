@@ -218,7 +218,7 @@ type storedToken struct {
 	Tenant     string    `json:"tenant"`
 	ClientID   string    `json:"client_id"`
 	Authority  string    `json:"authority"`
-	Proof      string    `json:"proof,omitempty"` // see Client.proof
+	Proof      string    `json:"proof,omitempty"` // the mark of the credential that got it
 }
 
 // read gets and decodes a record. No record is not an error: it leaves into as
@@ -270,20 +270,12 @@ func (c *Client) loadToken(ctx context.Context, key string) tokenRecord {
 	}}
 }
 
-// proof tells the client's credential from others without giving it away: it
-// stands inside the sealed record, so that a wrong secret is refused by the
-// server and not covered up by the token that the right one got. Assertions
-// change with every exchange and have none.
+// proof is the mark of the client's credential.
 func (c *Client) proof() string {
-	switch credential := c.Credential.(type) {
-	case ClientSecret:
-		return "secret " + digest(credential.Reveal())
-	case *Certificate:
-		if credential.Leaf != nil {
-			return "certificate " + digest(string(credential.Leaf.Raw))
-		}
+	if c.Credential == nil {
+		return ""
 	}
-	return ""
+	return c.Credential.mark()
 }
 
 func (c *Client) loadIndex(ctx context.Context) (indexRecord, error) {

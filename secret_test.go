@@ -28,7 +28,7 @@ type holder struct {
 
 func TestSecretIsNeverShownHoweverItIsPrinted(t *testing.T) {
 	s := fob.NewSecret(canary)
-	values := []any{s, &s, []fob.Secret{s}, map[string]fob.Secret{"k": s}, fob.ClientSecret{Secret: s},
+	values := []any{s, &s, []fob.Secret{s}, map[string]fob.Secret{"k": s}, fob.ClientSecret{Secret: s}, fob.ClientAssertion{Secret: s},
 		holder{s, s, map[string]fob.Secret{"k": s}, []fob.Secret{s}, &s, s},
 		fob.Token{Access: s, Refresh: s, ID: s}, &fob.Client{Credential: fob.ClientSecret{Secret: s}},
 		fob.OnBehalfOf{Assertion: s}, fob.RefreshToken{Token: s}, errors.Join(fmt.Errorf("with %v", s)),

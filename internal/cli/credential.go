@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
@@ -224,7 +223,7 @@ func (inv *invocation) credentialVariables(s *settings, secret, certificate, fed
 func (inv *invocation) federated(s *settings, from, path string) (fob.Credential, error) {
 	if path == "-" {
 		token, err := inv.secretFile(s, from, path)
-		return fixedAssertion(token), err
+		return fob.ClientAssertion{Secret: token}, err
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -232,10 +231,6 @@ func (inv *invocation) federated(s *settings, from, path string) (fob.Credential
 	}
 	f.Close()
 	return fob.AssertionFile(path), nil
-}
-
-func fixedAssertion(token fob.Secret) fob.Assertion {
-	return func(context.Context) (fob.Secret, error) { return token, nil }
 }
 
 // oidcToken is the federated token that Terraform's variable holds itself.
@@ -247,7 +242,7 @@ func (inv *invocation) oidcToken(s *settings) []offer {
 	}
 	return []offer{{"federated token", name, func() (fob.Credential, error) {
 		token, err := inv.cleanSecret(name, []byte(v.text))
-		return fixedAssertion(token), err
+		return fob.ClientAssertion{Secret: token}, err
 	}}}
 }
 

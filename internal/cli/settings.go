@@ -481,7 +481,7 @@ func credentialName(s *settings) string {
 		return "client secret"
 	case *fob.Certificate:
 		return "certificate"
-	case fob.Assertion:
+	case fob.AssertionFile, fob.ClientAssertion:
 		return "federated token"
 	}
 	return ""
