@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -97,8 +98,37 @@ func stringOf(v jsontext.Value) string {
 	return s
 }
 
-// number returns a member that is an integer, as JSON number or, as some
-// clients write it, in a string.
+// mistyped says of the registered claims (RFC 7519 section 4.1), and of those
+// that a verdict depends on, which have another type than they must.
+func (o object) mistyped() []string {
+	var all []string
+	for _, m := range o {
+		is := map[jsontext.Kind]string{'n': "null", 't': "true", 'f': "false", '"': "a text", '0': "a number", '{': "an object", '[': "a list"}[m.value.Kind()]
+		switch m.name {
+		case "iss", "sub", "jti", "tid", "ver", "nonce":
+			if m.value.Kind() != '"' {
+				all = append(all, m.name+" is "+is+", not a text")
+			}
+		case "exp", "nbf", "iat":
+			if m.value.Kind() != '0' {
+				all = append(all, m.name+" is "+is+", not a number")
+			}
+		case "aud":
+			var list []jsontext.Value
+			switch {
+			case m.value.Kind() == '"':
+			case m.value.Kind() != '[', json.Unmarshal(m.value, &list, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil:
+				all = append(all, "aud is "+is+", neither a text nor a list of texts")
+			case slices.ContainsFunc(list, func(v jsontext.Value) bool { return v.Kind() != '"' }):
+				all = append(all, "aud is a list of something else than texts")
+			}
+		}
+	}
+	return all
+}
+
+// number returns a member that is an integer, as JSON number or, as MSAL.NET
+// writes the times of client assertions, in a string.
 func (o object) number(name string) (int64, bool) {
 	v := o.raw(name)
 	text := string(v)

@@ -440,6 +440,11 @@ func (t *Token) findings(now time.Time) []Finding {
 	for _, odd := range t.parsed.odd {
 		all = append(all, Finding{Warning, odd, "", "do not use this token", ""})
 	}
+	if wrong := c.mistyped(); len(wrong) > 0 && t.Kind == ClientAssertion {
+		all = append(all, Finding{Note, strings.Join(wrong, "; "), "MSAL for .NET writes the times of client assertions like this, and Entra takes them; RFC 7519 does not", "", ""})
+	} else if len(wrong) > 0 && t.Kind != UnidentifiedJSON {
+		all = append(all, Finding{Warning, strings.Join(wrong, "; "), "RFC 7519 wants it otherwise: one reader takes such a claim for what it looks like, another for none", "accept no such token", ""})
+	}
 	switch alg := h.text("alg"); {
 	case strings.EqualFold(alg, "none"):
 		all = append(all, Finding{Problem, "the token is not signed (alg none)", "anybody can have written it", "accept no such token anywhere", ""})

@@ -111,6 +111,8 @@ func TestProblemsOfATokenAreSaid(t *testing.T) {
 		"expired":       {plainHeader, strings.Replace(appClaims, `"exp":1789988700`, `"exp":1789980000`, 1), "expired 80 minutes ago"},
 		"not yet":       {plainHeader, strings.Replace(appClaims, `"nbf":1789984800`, `"nbf":1789994800`, 1), "not valid yet"},
 		"no end":        {plainHeader, strings.Replace(appClaims, `"exp":1789988700,`, ``, 1), "never ends"},
+		"end in a text": {plainHeader, strings.Replace(appClaims, `"exp":1789988700`, `"exp":"1789988700"`, 1), "exp is a text, not a number"},
+		"as MSAL.NET":   {plainHeader, `{"iss":"app","sub":"app","aud":"https://login.microsoftonline.com/t/oauth2/v2.0/token","nbf":"1789984800","exp":"1789988700"}`, "nbf is a text, not a number; exp is a text"},
 		"no roles":      {plainHeader, strings.Replace(appClaims, `"roles":["User.Read.All","Mail.Send"],`, ``, 1), "without roles"},
 		"no scopes":     {plainHeader, strings.Replace(userClaims, `"scp":"User.Read Mail.Read openid",`, ``, 1), "without scopes"},
 		"not signed":    {`{"alg":"none"}`, appClaims, "not signed"},

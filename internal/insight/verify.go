@@ -99,6 +99,10 @@ func Verify(ctx context.Context, raw fob.Secret, opt VerifyOptions) *Verificatio
 		v.add(Check{CheckForm, Fail, "JSON that reads the same for everybody", tidy(strings.Join(t.odd, "; ")), "refuse the token: it was made to be read in two ways"})
 		return v.judge()
 	}
+	if wrong := t.payload.mistyped(); len(wrong) > 0 {
+		v.add(Check{CheckForm, Fail, "claims of the types that RFC 7519 gives them", strings.Join(wrong, "; "), "refuse the token: one reader takes such a claim for what it looks like, another for none"})
+		return v.judge()
+	}
 	v.add(Check{Name: CheckForm, Result: Pass, Found: "a signed JWT"})
 	algorithm, ok := v.algorithm(t, opt)
 	if ok = v.header(t) && ok; ok {
@@ -361,12 +365,13 @@ func (v *Verification) times(c object, now time.Time) {
 		v.add(Check{Name: CheckExpires, Result: Pass, Found: first(at.text(), "far away")})
 	}
 	nbf, ok := c.number("nbf")
-	if !ok {
-		return
-	}
-	if at := momentAt(nbf, now); nbf-int64(clockSkew/time.Second) > now.Unix() {
+	switch at := momentAt(nbf, now); {
+	case !c.has("nbf"):
+	case !ok:
+		v.add(Check{CheckNotBefore, Fail, "a time before " + now.Format("15:04:05 -07:00"), "no time of a calendar", "the token cannot be used at any time: it is badly made"})
+	case nbf-int64(clockSkew/time.Second) > now.Unix():
 		v.add(Check{CheckNotBefore, Fail, "a time before " + now.Format("15:04:05 -07:00"), first(at.text(), "no time of a calendar"), "this machine's clock is behind, or the issuer's ahead (fob doctor clock)"})
-	} else {
+	default:
 		v.add(Check{Name: CheckNotBefore, Result: Pass, Found: at.text()})
 	}
 }

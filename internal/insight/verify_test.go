@@ -102,6 +102,13 @@ func TestAGoodTokenIsVerified(t *testing.T) {
 	}
 }
 
+func TestAnAudienceMayBeAList(t *testing.T) {
+	claims := apiClaims(map[string]any{"aud": []string{"https://other.example", appID}, "exp": json.Number(fmt.Sprintf("%d.5", noon.Unix()+60))})
+	if v := Verify(t.Context(), fob.NewSecret(mint(t, claims, nil)), wanted(t)); v.Verdict != Verified {
+		t.Fatalf("%+v", v)
+	}
+}
+
 func TestEachBadTokenFailsTheOneCheckThatIsAboutIt(t *testing.T) {
 	opt := wanted(t)
 	opt.Nonce = "n-1"
@@ -133,6 +140,13 @@ func TestEachBadTokenFailsTheOneCheckThatIsAboutIt(t *testing.T) {
 		"expired":             {good(map[string]any{"exp": noon.Unix() - 301}), nil, CheckExpires, "new token"},
 		"no end":              {good(map[string]any{"exp": nil}), nil, CheckExpires, "for ever"},
 		"a huge end":          {good(map[string]any{"exp": json.Number("1e400")}), nil, CheckExpires, "for ever"},
+		"an end in a text":    {good(map[string]any{"exp": fmt.Sprint(noon.Unix() + 3600)}), nil, CheckForm, "RFC 7519"},
+		"a start in a text":   {good(map[string]any{"nbf": "2026-09-21T12:00:00Z"}), nil, CheckForm, "RFC 7519"},
+		"a start at null":     {good(map[string]any{"nbf": json.RawMessage("null")}), nil, CheckForm, "RFC 7519"},
+		"a far start":         {good(map[string]any{"nbf": json.Number("1e300")}), nil, CheckNotBefore, "badly made"},
+		"audience of numbers": {good(map[string]any{"aud": []any{appID, 5}}), nil, CheckForm, "RFC 7519"},
+		"audience of objects": {good(map[string]any{"aud": map[string]any{"aud": appID}}), nil, CheckForm, "RFC 7519"},
+		"a subject of many":   {good(map[string]any{"sub": []string{"a"}}), nil, CheckForm, "RFC 7519"},
 		"not yet":             {good(map[string]any{"nbf": noon.Unix() + 301}), nil, CheckNotBefore, "clock"},
 		"nonce":               {good(map[string]any{"nonce": "n-2"}), nil, CheckNonce, "sign-in"},
 		"unknown key":         {good(nil), map[string]any{"kid": "k2"}, CheckKey, "forged"},
