@@ -139,10 +139,10 @@ func TestAProofThatProvesNothingIsRefused(t *testing.T) {
 	now := r.e.Now().Unix()
 	next := newSigner(t)
 	for reason, proof := range map[string]string{
-		"no valid certificate of the application verifies its signature": r.proof(next),
-		"The aud of the proof is 'https://graph.microsoft.com'":          r.proof(r.old, "aud", "https://graph.microsoft.com"),
-		"the object id of the application":                               r.proof(r.old, "iss", entratest.DaemonClientID),
-		"it has expired, begins later or has no exp":                     r.proof(r.old, "nbf", now-3600, "exp", now-3000),
+		"no key of the signer verifies its signature":           r.proof(next),
+		"The aud of the proof is 'https://graph.microsoft.com'": r.proof(r.old, "aud", "https://graph.microsoft.com"),
+		"the object id of the application":                      r.proof(r.old, "iss", entratest.DaemonClientID),
+		"it has expired, begins later or has no exp":            r.proof(r.old, "nbf", now-3600, "exp", now-3000),
 		"begins later":          r.proof(r.old, "nbf", now+3600, "exp", now+4000),
 		"more than ten minutes": r.proof(r.old, "exp", now+3600),
 		"it has 1 parts, not 3": "rubbish",

@@ -126,8 +126,11 @@ func (c *call) armAuthorize() bool {
 		c.armRefuse(http.StatusUnauthorized, code, message)
 		return false
 	}
-	raw := bearer(c.r)
-	if raw == "" {
+	raw, key, err := c.accessToken()
+	switch {
+	case err != nil:
+		return deny("InvalidAuthenticationToken", err.Error())
+	case raw == "":
 		return deny("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
 	}
 	token, verdict := c.Verify(raw)
@@ -145,6 +148,9 @@ func (c *call) armAuthorize() bool {
 	}
 	if _, ok := c.World.Tenant(c.tenant()); !ok {
 		return deny("InvalidAuthenticationTokenTenant", "The access token is from the wrong issuer.")
+	}
+	if err := c.heldBy(key); err != nil {
+		return deny("InvalidAuthenticationToken", err.Error())
 	}
 	return true
 }

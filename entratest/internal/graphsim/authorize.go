@@ -55,11 +55,14 @@ func (t claims) continuous() bool {
 	return slices.ContainsFunc(t.list("xms_cc"), func(s string) bool { return strings.EqualFold(s, "cp1") })
 }
 
-// authorize checks the bearer token in Graph's order and says whether the
+// authorize checks the access token in Graph's order and says whether the
 // request may go on; otherwise it has answered 401.
 func (c *call) authorize() bool {
-	raw := bearer(c.r)
-	if raw == "" {
+	raw, key, err := c.accessToken()
+	switch {
+	case err != nil:
+		return c.unauthorized("Access token validation failure. "+err.Error(), "")
+	case raw == "":
 		return c.unauthorized("Access token is empty.", "")
 	}
 	got, verdict := c.Verify(raw)
@@ -80,6 +83,9 @@ func (c *call) authorize() bool {
 		c.challengeHeader("")
 		c.refuse(http.StatusUnauthorized, "Authorization_IdentityNotFound", "The identity of the calling application could not be established.")
 		return false
+	}
+	if err := c.heldBy(key); err != nil {
+		return c.unauthorized("Access token validation failure. "+err.Error(), "")
 	}
 	if payload, ok := c.challenge(); ok {
 		return c.unauthorized("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenCreatedWithOutdatedPolicies", payload)
@@ -119,14 +125,16 @@ func (c *call) unauthorized(message, payload string) bool {
 	return false
 }
 
-// challengeHeader writes WWW-Authenticate in one line. Clients cut it at
-// commas and decode the claims as strict base64, padding included.
+// challengeHeader writes what WWW-Authenticate offers, each in one line. Clients
+// cut it at commas and decode the claims as strict base64, padding included. Many
+// look at the first line only.
 func (c *call) challengeHeader(payload string) {
-	v := fmt.Sprintf(`Bearer realm="", authorization_uri="%s/common/oauth2/authorize", client_id="%s"`, c.AuthorityURL(c.r), directory.GraphAppID)
+	where := fmt.Sprintf(`realm="", authorization_uri="%s/common/oauth2/authorize", client_id="%s"`, c.AuthorityURL(c.r), directory.GraphAppID)
+	bearer := "Bearer " + where
 	if payload != "" {
-		v += `, error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(payload)) + `"`
+		bearer += `, error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(payload)) + `"`
 	}
-	c.w.Header().Set("WWW-Authenticate", v)
+	c.w.Header()["Www-Authenticate"] = []string{bearer, "PoP " + where + `, nonce="` + c.nonce() + `"`}
 }
 
 // allowed says whether the token opens the endpoint of the call, and whether

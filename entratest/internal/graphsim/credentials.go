@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/x509"
@@ -214,10 +215,10 @@ func (c *call) proven(a *directory.App, proof string) bool {
 		return false
 	}
 	now := c.World.Now()
-	var valid []*x509.Certificate
+	var valid []crypto.PublicKey
 	for _, k := range a.Certificates {
 		if k.Good(now) {
-			valid = append(valid, k.Certificate)
+			valid = append(valid, k.PublicKey)
 		}
 	}
 	signed, err := c.Signed(proof, valid)

@@ -17,7 +17,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"crypto/x509"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,9 +59,9 @@ type Server struct {
 	// Verify checks signature and times of an access token and returns its
 	// claims. Audience and permissions are checked here.
 	Verify func(raw string) (map[string]any, Verdict)
-	// Signed returns the claims of a JWT that one of some certificates has
-	// signed. An error says what is wrong with it, without a full stop.
-	Signed func(raw string, by []*x509.Certificate) (map[string]any, error)
+	// Signed returns the claims of a JWT that one of some keys has signed. An
+	// error says what is wrong with it, without a full stop.
+	Signed func(raw string, by []crypto.PublicKey) (map[string]any, error)
 	// AuthorityURL returns the address of the authority that belongs to a
 	// request, without a trailing slash: 401 answers and ARM's metadata name it.
 	AuthorityURL func(*http.Request) string
@@ -205,7 +205,7 @@ func (c *call) preflight() bool {
 	}
 	h := c.w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "ETag, Location, Preference-Applied, Content-Range, request-id, client-request-id, Retry-After, WWW-Authenticate")
+	h.Set("Access-Control-Expose-Headers", "ETag, Location, Preference-Applied, Content-Range, request-id, client-request-id, Retry-After, WWW-Authenticate, Authentication-Info")
 	if c.r.Method != http.MethodOptions || c.r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -131,20 +130,21 @@ func parseAssertion(raw string) (*assertion, error) {
 	return a, nil
 }
 
-// Signed returns the claims of a JWT that one of some certificates has signed.
-func Signed(raw string, by []*x509.Certificate) (map[string]any, error) {
+// Signed returns the claims of a JWT that one of some keys has signed. Those
+// that are not RSA keys have signed nothing.
+func Signed(raw string, by []crypto.PublicKey) (map[string]any, error) {
 	a, err := parseAssertion(raw)
 	if err != nil {
 		return nil, err
 	}
-	for _, cert := range by {
-		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && a.signedBy(key) {
+	for _, public := range by {
+		if key, ok := public.(*rsa.PublicKey); ok && a.signedBy(key) {
 			claims := map[string]any{}
 			payload, _ := decodeSegment(strings.Split(raw, ".")[1]) // parsed before
 			return claims, json.Unmarshal(payload, &claims)
 		}
 	}
-	return nil, errors.New("no valid certificate of the application verifies its signature")
+	return nil, errors.New("no key of the signer verifies its signature")
 }
 
 // decodeSegment decodes base64, of either alphabet, with padding or without.
