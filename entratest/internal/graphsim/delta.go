@@ -117,7 +117,10 @@ func (c *call) deltaRequest(of tracked) (state deltaState, ok bool) {
 		c.refuse(http.StatusBadRequest, "BadRequest", err.Error())
 		return state, false
 	}
-	state = deltaState{Made: c.World.Now().Unix(), Since: c.World.Seq(), Minimal: strings.Contains(strings.ToLower(c.r.Header.Get("Prefer")), "return=minimal")}
+	state = deltaState{Made: c.World.Now().Unix(), Since: c.World.Seq(), Minimal: strings.EqualFold(c.preference("return"), "minimal")}
+	if state.Minimal {
+		c.applied("return=minimal")
+	}
 	fresh := state
 	for _, o := range options {
 		switch {

@@ -243,12 +243,18 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, status int, code
 }
 
 // entity answers with one object.
-func (c *call) entity(context string, o object) { c.answer(http.StatusOK, context, o) }
+func (c *call) entity(context string, o object) {
+	if !c.withoutRepresentation() {
+		c.answer(http.StatusOK, context, o)
+	}
+}
 
 // created answers 201 with a new object, and where it is.
 func (c *call) created(context, location string, o object) {
 	c.w.Header().Set("Location", c.origin()+"/"+c.version+location)
-	c.answer(http.StatusCreated, context, o)
+	if !c.withoutRepresentation() {
+		c.answer(http.StatusCreated, context, o)
+	}
 }
 
 func (c *call) answer(status int, context string, o object) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
@@ -27,14 +28,18 @@ type mailboxes struct {
 // those handed out stay as they are.
 type mailbox struct {
 	owner    string
+	made     int64      // when, in nanoseconds
 	folders  []folder   // that somebody made
 	messages []*message // oldest first
+	history
 }
 
 // message is a message as JSON has it.
 type message struct {
 	id, folder  string // the folder's key
 	version     int
+	arrived     uint64 // the change of the mailbox by which it came into the folder
+	changed     uint64 // the last one of it
 	values      map[string]any
 	attachments []*attachment
 }
@@ -95,7 +100,7 @@ func (m *mailboxes) box(owner string) *mailbox {
 		m.boxes = map[string]*mailbox{}
 	}
 	if m.boxes[owner] == nil {
-		m.boxes[owner] = &mailbox{owner: owner}
+		m.boxes[owner] = &mailbox{owner: owner, made: time.Now().UnixNano()}
 	}
 	return m.boxes[owner]
 }
@@ -116,6 +121,8 @@ func (m *mailboxes) put(owner, folder string, msg message) *message {
 	msg.values = maps.Clone(msg.values)
 	msg.values["parentFolderId"] = folderID(owner, folder)
 	b := m.box(owner)
+	msg.arrived = b.touch(folder)
+	msg.changed = msg.arrived
 	b.messages = append(b.messages, &msg)
 	return &msg
 }
@@ -134,18 +141,31 @@ func (m *mailboxes) replace(owner string, old *message, change func(*message)) *
 	next.values = maps.Clone(next.values)
 	change(&next)
 	next.values["parentFolderId"] = folderID(owner, next.folder)
-	if i >= 0 {
-		b.messages[i] = &next
+	if i < 0 {
+		return &next
 	}
+	was := b.messages[i]
+	if was.folder != next.folder {
+		b.lose(was.id, was.folder, was.arrived)
+	}
+	next.changed = b.touch(next.folder)
+	if was.folder != next.folder {
+		next.arrived = next.changed
+	}
+	b.messages[i] = &next
 	return &next
 }
 
 // remove takes a message out of a mailbox, and says whether it was there. The
 // caller holds the lock.
 func (b *mailbox) remove(id string) bool {
-	n := len(b.messages)
-	b.messages = slices.DeleteFunc(b.messages, func(m *message) bool { return m.id == id })
-	return len(b.messages) < n
+	i := slices.IndexFunc(b.messages, func(m *message) bool { return m.id == id })
+	if i < 0 {
+		return false
+	}
+	b.lose(id, b.messages[i].folder, b.messages[i].arrived)
+	b.messages = slices.Delete(b.messages, i, i+1)
+	return true
 }
 
 func (c *call) showMessage(m *message, selected []string) object {
@@ -175,16 +195,26 @@ const (
 	maxMailPage = 1000
 )
 
+// maxPageSize is how many items the client wants at a time, or answers 400.
+func (c *call) maxPageSize() (page int, ok bool) {
+	size := c.preference("odata.maxpagesize")
+	if size == "" {
+		return mailPage, true
+	}
+	page, err := strconv.Atoi(size)
+	if err != nil || page < 1 || page > maxMailPage {
+		c.refuse(http.StatusBadRequest, "BadRequest", "The value of odata.maxpagesize is not a page size.")
+		return 0, false
+	}
+	c.applied("odata.maxpagesize=" + size)
+	return page, true
+}
+
 // messages answers with the messages of a mailbox, or of a folder in it.
 func (c *call) messages() {
-	page := mailPage
-	if size := c.preference("odata.maxpagesize"); size != "" {
-		var err error
-		if page, err = strconv.Atoi(size); err != nil || page < 1 || page > maxMailPage {
-			c.refuse(http.StatusBadRequest, "BadRequest", "The value of odata.maxpagesize is not a page size.")
-			return
-		}
-		c.applied("odata.maxpagesize=" + size)
+	page, ok := c.maxPageSize()
+	if !ok {
+		return
 	}
 	c.preferBody()
 	q, ok := c.queryOf(messageType, collection|skippable, page, maxMailPage)

@@ -12,7 +12,8 @@ import (
 // somebody made, its id; parent is the key of the folder that it is in.
 type folder struct {
 	owner, key, parent, display string
-	total, unread, children     int // filled when it is shown
+	total, unread, children     int    // filled when it is shown
+	arrived                     uint64 // the change of the mailbox that made it
 }
 
 // mailRoot is the folder that all others are in.
@@ -165,6 +166,7 @@ func (c *call) createMailFolder() {
 		c.mail.mu.Lock()
 		f := folder{owner: u.ID, key: c.mail.newID("folder"), parent: in.key, display: given.text("displayName")}
 		b := c.mail.box(u.ID)
+		f.arrived = b.touch(f.key, in.key)
 		b.folders = append(b.folders, f)
 		c.mail.mu.Unlock()
 		c.created("users('"+u.ID+"')/mailFolders/$entity", "/users/"+u.ID+"/mailFolders/"+f.key, folderType.show(f, nil))
@@ -204,7 +206,10 @@ func (c *call) updateMailFolder() {
 	}
 	name := given.text("displayName")
 	c.onOwnFolder(func(u *directory.User, f folder) bool { return c.folderNamed(u, f.parent, f.key, name) },
-		func(b *mailbox, i int) { b.folders[i].display = name })
+		func(b *mailbox, i int) {
+			b.folders[i].display = name
+			b.touch(b.folders[i].key)
+		})
 }
 
 // deleteMailFolder moves a folder to the deleted items, or deletes it for good
@@ -214,7 +219,9 @@ func (c *call) deleteMailFolder() {
 		return
 	}
 	c.onOwnFolder(func(*directory.User, folder) bool { return true }, func(b *mailbox, i int) {
-		if b.folders[i].parent != "deleteditems" {
+		parent := b.folders[i].parent
+		b.touch(b.folders[i].key, parent, "deleteditems")
+		if parent != "deleteditems" {
 			b.folders[i].parent = "deleteditems"
 			return
 		}
@@ -224,6 +231,16 @@ func (c *call) deleteMailFolder() {
 				if f.parent == gone[n] {
 					gone = append(gone, f.key)
 				}
+			}
+		}
+		for _, m := range b.messages {
+			if slices.Contains(gone, m.folder) {
+				b.lose(m.id, m.folder, m.arrived)
+			}
+		}
+		for _, f := range b.folders {
+			if slices.Contains(gone, f.key) {
+				b.lose(f.key, "", f.arrived)
 			}
 		}
 		b.folders = slices.DeleteFunc(b.folders, func(f folder) bool { return slices.Contains(gone, f.key) })

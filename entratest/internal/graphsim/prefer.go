@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"html"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -27,6 +28,27 @@ func (c *call) applied(wish string) {
 		wish = before + ", " + wish
 	}
 	c.w.Header().Set(name, wish)
+}
+
+// withoutRepresentation says whether it has answered a write of mail 204 to a
+// client that has no use for what was written. Outlook does so; the directory
+// and files answer as they always do.
+func (c *call) withoutRepresentation() bool {
+	if c.at == nil || c.at.face != mailWork || c.r.Method == http.MethodGet {
+		return false
+	}
+	switch wish := strings.ToLower(c.preference("return")); wish {
+	case "minimal":
+		c.applied("return=minimal")
+		if at := c.w.Header().Get("Location"); at != "" { // as OData wants it
+			c.w.Header().Set("OData-EntityId", at)
+		}
+		c.noContent()
+		return true
+	case "representation":
+		c.applied("return=representation")
+	}
+	return false
 }
 
 // bodyType is how the client wants to see the bodies of messages, "text" or
