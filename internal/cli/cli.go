@@ -129,6 +129,9 @@ func (inv *invocation) root() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(inv.commands()...)
+	if len(inv.Args) > 0 && (inv.Args[0] == cobra.ShellCompRequestCmd || inv.Args[0] == cobra.ShellCompNoDescRequestCmd) {
+		completeValues(root) // only for the shell that asks: it takes time
+	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: func(cmd *cobra.Command, args []string) error {
 		about, rest, err := root.Find(args)
@@ -136,6 +139,13 @@ func (inv *invocation) root() *cobra.Command {
 			return unknownCommand(root, strings.Join(args, " "))
 		}
 		return about.Help()
+	}, ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+		if about, _, err := root.Find(args); err == nil {
+			for _, c := range about.Commands() {
+				names = append(names, c.Name())
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
 	}})
 	root.SetHelpFunc(inv.help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { inv.help(cmd, nil); return nil })

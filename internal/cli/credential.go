@@ -291,11 +291,7 @@ func (inv *invocation) certificate(s *settings, from, path string) (*fob.Certifi
 			return nil, &problem{status: StatusUsage, text: fmt.Sprintf("the certificate in %s has the thumbprint %X, not the one of --certificate-thumbprint", path, sum1)}
 		}
 	}
-	switch certificate.Algorithm = strings.ToUpper(inv.flags.assertionAlgorithm); certificate.Algorithm {
-	case "", "PS256", "RS256":
-	default:
-		return nil, &problem{status: StatusUsage, text: "--assertion-algorithm " + quoted(inv.flags.assertionAlgorithm) + " is neither PS256 nor RS256"}
-	}
+	certificate.Algorithm = inv.flags.assertionAlgorithm
 	certificate.SendChain = inv.flags.sendChain || truthy(inv.getenv("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"))
 	return certificate, nil
 }

@@ -27,7 +27,8 @@ func (inv *invocation) decodeCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&clipboard, "clipboard", false, "read the token from the clipboard")
 	cmd.Flags().StringVar(&call.Target, "for", "", "hold it against what this `API` wants: a URL to call, a resource, graph, arm, vault …")
-	cmd.Flags().StringVar(&call.Method, "method", "GET", "with --for, the HTTP `method` of the call")
+	call.Method = "GET"
+	cmd.Flags().Var(&choice{value: &call.Method, among: methods}, "method", "with --for, the HTTP `method` of the call")
 	inv.outputFlag(cmd.Flags(), "text", "json")
 	return inv.define(cmd, func(cmd *cobra.Command, args []string) error {
 		if call.Target == "" && cmd.Flags().Changed("method") {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,12 +50,15 @@ func (inv *invocation) getCommand() *cobra.Command {
 	})
 }
 
+// methods are those that an API may be called with.
+var methods = []string{"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"}
+
 // requestCommand adds to cmd the flags that method has, and runs it.
 func (inv *invocation) requestCommand(method string, cmd *cobra.Command) *cobra.Command {
 	r := &request{method: method}
 	fs := cmd.Flags()
 	if method == "" {
-		fs.StringVarP(&r.method, "method", "X", "", "`method`: GET, POST, PATCH, PUT, DELETE or HEAD (default: POST with a body, else GET)")
+		fs.VarP(&choice{&r.method, methods, true}, "method", "X", "`method`: GET, POST, PATCH, PUT, DELETE or HEAD (default: POST with a body, else GET)")
 	}
 	inv.outputFlag(fs, "json", "ndjson", "table", "csv")
 	fs.StringVarP(&r.jq, "jq", "q", "", "choose from the answer with a jq `filter`")
@@ -68,7 +70,7 @@ func (inv *invocation) requestCommand(method string, cmd *cobra.Command) *cobra.
 	fs.BoolVar(&r.beta, "beta", false, "Microsoft Graph's beta version")
 	if method == http.MethodGet || method == "" {
 		fs.BoolVar(&r.all, "all", false, "follow the links to further pages, and print the items of all")
-		fs.Var(&choice{&r.consistency, []string{"eventual", "session"}}, "consistency", "`level` that is asked of the directory: eventual or session (default: what the query needs)")
+		fs.Var(&choice{value: &r.consistency, among: []string{"eventual", "session"}}, "consistency", "`level` that is asked of the directory: eventual or session (default: what the query needs)")
 	}
 	if method != http.MethodGet && method != http.MethodDelete {
 		fs.StringVar(&r.body, "body", "", "what to send: `JSON`, @FILE, or - for stdin")
@@ -104,11 +106,8 @@ func (inv *invocation) checkRequest(r *request) error {
 			r.method = http.MethodPost
 		}
 	}
-	r.method = strings.ToUpper(r.method)
 	usage := func(text, fix string) error { return &problem{status: StatusUsage, text: text, fix: fix} }
 	switch {
-	case !slices.Contains([]string{"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"}, r.method):
-		return usage("--method wants GET, POST, PATCH, PUT, DELETE or HEAD, not "+quoted(r.method), "")
 	case r.all && r.method != http.MethodGet:
 		return usage("--all goes with GET only", "")
 	case r.hasBody && (r.method == http.MethodGet || r.method == http.MethodHead):

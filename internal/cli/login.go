@@ -35,18 +35,13 @@ func (inv *invocation) loginCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&useBrowser, "browser", false, "open a browser even if there seems to be none")
 	cmd.Flags().BoolVar(&copyCode, "copy", false, "with a device code: copy it to the clipboard")
 	cmd.Flags().BoolVar(&open, "open", false, "with a device code: open the page")
-	cmd.Flags().StringVar(&prompt, "prompt", "", "with a browser: select_account, login or consent")
+	cmd.Flags().Var(&choice{&prompt, []string{"select_account", "login", "consent"}, true}, "prompt", "with a browser, what is `asked` again: select_account, login or consent")
 	inv.outputFlag(cmd.Flags(), "text", "json")
 	inv.sharedFlags(cmd.Flags(), loginFlags)
 	return inv.define(cmd, func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		if useBrowser && inv.flags.deviceCode {
 			return &problem{status: StatusUsage, text: "--browser and --device-code contradict each other", fix: "give one of them"}
-		}
-		switch prompt {
-		case "", "select_account", "login", "consent":
-		default:
-			return &problem{status: StatusUsage, text: "--prompt " + quoted(prompt) + " is none of select_account, login and consent"}
 		}
 		s, err := inv.resolve(loginFlags)
 		if err != nil {

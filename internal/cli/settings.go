@@ -81,7 +81,7 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 		fs.StringVar(&f.certificate, "certificate", "", "`file` with certificate and private key, PEM or PFX")
 		fs.StringVar(&f.certificatePassword, "certificate-password-file", "", "`file` with the PFX file's password")
 		fs.StringVar(&f.certificateThumbprint, "certificate-thumbprint", "", "refuse the certificate file unless it has this `thumbprint`")
-		fs.StringVar(&f.assertionAlgorithm, "assertion-algorithm", "", "`PS256` (default) or RS256, for old scripts and AD FS")
+		fs.Var(&choice{&f.assertionAlgorithm, []string{"PS256", "RS256"}, true}, "assertion-algorithm", "`PS256` (default) or RS256, for old scripts and AD FS")
 		fs.BoolVar(&f.sendChain, "send-certificate-chain", false, "send x5c, for subject name and issuer authentication")
 		fs.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange; - is stdin")
 	}
@@ -90,7 +90,7 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 		fs.BoolVar(&f.deviceCode, "device-code", false, "sign in on another screen, with a code")
 	}
 	if groups&whereFlags != 0 {
-		fs.StringVar(&f.cloud, "cloud", "", "`name` of the cloud: public, usgov or china")
+		fs.Var(&choice{&f.cloud, []string{fob.Public.Name, fob.USGovernment.Name, fob.China.Name}, true}, "cloud", "`name` of the cloud: public, usgov or china")
 		fs.StringVar(&f.authorityHost, "authority-host", "", "`URL` to sign in at (AZURE_AUTHORITY_HOST)")
 		fs.StringVar(&f.graphHost, "graph-host", "", "`URL` of Microsoft Graph")
 		fs.BoolVar(&f.emulator, "emulator", false, "talk to the local emulator (FOB_EMULATOR)")
@@ -118,13 +118,15 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 // is the default.
 func (inv *invocation) outputFlag(fs *pflag.FlagSet, forms ...string) {
 	inv.flags.output = forms[0]
-	fs.VarP(&choice{&inv.flags.output, forms}, "output", "o", strings.Join(forms, ", "))
+	fs.VarP(&choice{value: &inv.flags.output, among: forms}, "output", "o", strings.Join(forms, ", "))
 }
 
-// choice is a flag with a few possible values.
+// choice is a flag with a few possible values, in any case. Shells complete
+// them.
 type choice struct {
 	value *string
 	among []string
+	empty bool // whether nothing will do, too, as if the flag were left out
 }
 
 func (c *choice) String() string {
@@ -142,10 +144,15 @@ func (c *choice) Type() string {
 }
 
 func (c *choice) Set(s string) error {
-	if !slices.Contains(c.among, s) {
+	i := slices.IndexFunc(c.among, func(known string) bool { return strings.EqualFold(known, s) })
+	switch {
+	case i >= 0:
+		*c.value = c.among[i]
+	case s == "" && c.empty:
+		*c.value = ""
+	default:
 		return &problem{status: StatusUsage, text: "one of " + strings.Join(c.among, ", ")}
 	}
-	*c.value = s
 	return nil
 }
 

@@ -83,6 +83,15 @@ const (
 
 var signatureAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512}
 
+// SignatureAlgorithms are the names that VerifyOptions.Algorithms may have.
+func SignatureAlgorithms() []string {
+	var names []string
+	for _, a := range signatureAlgorithms {
+		names = append(names, string(a))
+	}
+	return names
+}
+
 // Verify checks a token and says of each check what was expected and what was
 // found. The checks that cost nothing come first; keys are fetched, and a
 // signature is computed, only for a token that passed those that make no sense
