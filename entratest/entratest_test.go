@@ -657,7 +657,7 @@ func TestARevokedUsersTokensAreChallengedUntilRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := get(t, e, me, signedIn.str("access_token"))
-	if a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="insufficient_claims"`) {
+	if a.status != 401 || len(a.header["Www-Authenticate"]) != 1 || !strings.Contains(a.header.Get("WWW-Authenticate"), `error="insufficient_claims"`) {
 		t.Errorf("after: %d %v", a.status, a.header)
 	}
 	a = post(t, e, tokenURL(e), url.Values{"grant_type": {"refresh_token"}, "client_id": {entratest.CLIClientID}, "refresh_token": {signedIn.str("refresh_token")}})

@@ -127,14 +127,16 @@ func (c *call) unauthorized(message, payload string) bool {
 
 // challengeHeader writes what WWW-Authenticate offers, each in one line. Clients
 // cut it at commas and decode the claims as strict base64, padding included. Many
-// look at the first line only.
+// look at the first line only, and Azure's for Python takes a claims challenge for
+// one only if it stands alone.
 func (c *call) challengeHeader(payload string) {
 	where := fmt.Sprintf(`realm="", authorization_uri="%s/common/oauth2/authorize", client_id="%s"`, c.AuthorityURL(c.r), directory.GraphAppID)
-	bearer := "Bearer " + where
 	if payload != "" {
-		bearer += `, error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(payload)) + `"`
+		claims := base64.StdEncoding.EncodeToString([]byte(payload))
+		c.w.Header().Set("WWW-Authenticate", "Bearer "+where+`, error="insufficient_claims", claims="`+claims+`"`)
+		return
 	}
-	c.w.Header()["Www-Authenticate"] = []string{bearer, "PoP " + where + `, nonce="` + c.nonce() + `"`}
+	c.w.Header()["Www-Authenticate"] = []string{"Bearer " + where, "PoP " + where + `, nonce="` + c.nonce() + `"`}
 }
 
 // allowed says whether the token opens the endpoint of the call, and whether
