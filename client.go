@@ -122,7 +122,6 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		c.warn(fmt.Errorf("going on without the store's lock: %w", err))
 	}
 
-	c.open(ctx, &place)
 	flow, trying, cancel := c.flow(), ctx, context.CancelFunc(func() {})
 	if now := c.now(); old.serves(req, now) {
 		// This caller tries; those who ask meanwhile get the old token. Nobody
@@ -163,6 +162,9 @@ const (
 // acquire gets a new token for req and stores it: with the account's refresh
 // token if there is one, else with flow.
 func (c *Client) acquire(ctx context.Context, req Request, place place, flow Flow) (*Token, error) {
+	if err := c.open(ctx, &place); err != nil {
+		return nil, err
+	}
 	var refused error
 	if !place.account.Refresh.IsZero() {
 		token, err := RefreshToken{place.account.Refresh}.Acquire(ctx, c, req)
@@ -193,7 +195,9 @@ func (c *Client) acquire(ctx context.Context, req Request, place place, flow Flo
 	}
 	next := place.of(c, req, token.Account)
 	if next.accountKey != place.accountKey {
-		c.open(ctx, &next) // it may be signed in already, and more tokens be its own
+		if err := c.open(ctx, &next); err != nil { // it may be signed in already, and more tokens be its own
+			c.warn(err)
+		}
 		next.account.Account = token.Account
 	}
 	return c.keep(ctx, req, next, token), nil
@@ -228,7 +232,7 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 		return nil, err
 	}
 	place := c.placeOf(req, token.Account)
-	unlock, err := c.store().Lock(ctx, place.lockKey)
+	unlock, err := c.lock(ctx, place.lockKey)
 	if err != nil {
 		return nil, fmt.Errorf("locking the account's record: %w", err)
 	}
@@ -263,13 +267,16 @@ func (c *Client) SignOut(ctx context.Context, account string) (Account, error) {
 		return Account{}, fmt.Errorf("nobody is signed in to this client: %w", ErrInteraction)
 	}
 	place := c.placeOf(Request{}, known)
-	unlock, err := c.store().Lock(ctx, place.lockKey)
+	unlock, err := c.lock(ctx, place.lockKey)
 	if err != nil {
 		return Account{}, fmt.Errorf("locking the account's record: %w", err)
 	}
 	defer unlock()
 	record, err := c.loadAccount(ctx, place.accountKey)
 	if err != nil {
+		if !errors.Is(err, ErrNotStored) {
+			return Account{}, err // without it nobody knows which tokens are the account's
+		}
 		c.warn(err)
 	}
 	if record.Account.ID != "" {
@@ -284,7 +291,10 @@ func (c *Client) SignOut(ctx context.Context, account string) (Account, error) {
 	if err := c.store().Delete(ctx, place.accountKey); err != nil {
 		return Account{}, fmt.Errorf("forgetting the account: %w", err)
 	}
-	return known, c.updateIndex(ctx, func(index *indexRecord) { index.remove(known.ID) })
+	if err := c.updateIndex(ctx, func(index *indexRecord) { index.remove(known.ID) }); err != nil {
+		return known, fmt.Errorf("the tokens are gone, but the list of accounts still has the account: %w", err)
+	}
+	return known, nil
 }
 
 // Accounts lists who is signed in to this client, oldest first.

@@ -105,6 +105,109 @@ func TestADamagedRecordStopsNeitherSignInNorSignOut(t *testing.T) {
 	}
 }
 
+// faulty is a store in which some things fail.
+type faulty struct {
+	fob.Store
+	unreadable            string // kind of record that cannot be read
+	old                   string // kind of record that another version wrote
+	isFull, isWithoutLock bool
+}
+
+func (f *faulty) Get(ctx context.Context, key string) ([]byte, error) {
+	switch {
+	case f.unreadable != "" && strings.HasPrefix(key, f.unreadable):
+		return nil, errDisk
+	case f.old != "" && strings.HasPrefix(key, f.old):
+		return []byte(`{"account": 2, "accounts": 2, "access_token": 2}`), nil
+	}
+	return f.Store.Get(ctx, key)
+}
+
+func (f *faulty) Put(ctx context.Context, key string, record []byte) error {
+	if f.isFull {
+		return errDisk
+	}
+	return f.Store.Put(ctx, key, record)
+}
+
+func (f *faulty) Lock(ctx context.Context, key string) (func(), error) {
+	if f.isWithoutLock {
+		return nil, errDisk
+	}
+	return f.Store.Lock(ctx, key)
+}
+
+func TestARecordThatCannotBeReadIsNotTakenForASignOut(t *testing.T) {
+	e := entratest.New(t)
+	store := &faulty{Store: fob.MemoryStore()}
+	c := user(e)
+	c.Store = store
+	signedIn := signIn(t, e, c, entratest.AdaUPN)
+	c.Flow = fob.AuthorizationCode{Open: func(context.Context, string) error {
+		t.Error("a person was asked to sign in")
+		return errDisk
+	}}
+	store.unreadable = "account-"
+	_, err := c.Token(t.Context(), fob.Request{Scopes: graphDefault, Fresh: true})
+	if !errors.Is(err, errDisk) || errors.Is(err, fob.ErrInteraction) {
+		t.Errorf("the error is %v", err)
+	}
+	// Which tokens are the account's stands in the record.
+	if _, err := c.SignOut(t.Context(), signedIn.Account.ID); !errors.Is(err, errDisk) {
+		t.Errorf("signing out: %v", err)
+	}
+	store.unreadable = ""
+	mustToken(t, c, fob.Request{Scopes: graphDefault, Fresh: true})
+}
+
+func TestARecordOfAnotherVersionIsReplacedByASignIn(t *testing.T) {
+	for _, kind := range []string{"account-", "index-", "token-"} {
+		e := entratest.New(t)
+		store := &faulty{Store: fob.MemoryStore()}
+		c := user(e)
+		c.Store = store
+		signIn(t, e, c, entratest.AdaUPN)
+		store.old = kind
+		c.Flow = fob.AuthorizationCode{Open: func(ctx context.Context, page string) error { return e.Browse(ctx, page, entratest.AdaUPN) }}
+		if _, err := c.SignIn(t.Context(), fob.Request{Scopes: graphDefault}); err != nil {
+			t.Errorf("%s of another version: signing in: %v", kind, err)
+		}
+	}
+}
+
+func TestAStoreWithoutLocksKeepsASignInAndForgetsIt(t *testing.T) {
+	e := entratest.New(t)
+	c := user(e)
+	var warned []error
+	c.Store, c.Warn = &faulty{Store: fob.MemoryStore(), isWithoutLock: true}, func(err error) { warned = append(warned, err) }
+	signedIn := signIn(t, e, c, entratest.AdaUPN)
+	mustToken(t, c, fob.Request{Scopes: graphDefault, Fresh: true})
+	if _, err := c.SignOut(t.Context(), signedIn.Account.ID); err != nil {
+		t.Error(err)
+	}
+	if accounts, err := c.Accounts(t.Context()); err != nil || len(accounts) > 0 {
+		t.Errorf("signed in are %v, %v", accounts, err)
+	}
+	if text := fmt.Sprint(warned); !strings.Contains(text, "without the store's lock") {
+		t.Errorf("warned of %v", warned)
+	}
+}
+
+func TestAFullDiskKeepsNobodyFromSigningOut(t *testing.T) {
+	e := entratest.New(t)
+	store := &faulty{Store: fob.MemoryStore()}
+	c := user(e)
+	c.Store = store
+	signedIn := signIn(t, e, c, entratest.AdaUPN)
+	store.isFull, store.isWithoutLock = true, true
+	if _, err := c.SignOut(t.Context(), signedIn.Account.ID); err != nil {
+		t.Error(err)
+	}
+	if accounts, err := c.Accounts(t.Context()); err != nil || len(accounts) > 0 {
+		t.Errorf("signed in are %v, %v", accounts, err)
+	}
+}
+
 func TestAFleetWithALivingTokenDoesNotWaitForADeadServer(t *testing.T) {
 	var down atomic.Bool
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -293,4 +294,21 @@ type noNetwork struct{ t *testing.T }
 func (n noNetwork) RoundTrip(r *http.Request) (*http.Response, error) {
 	n.t.Errorf("a request went to %s", r.URL.Host)
 	return nil, errors.New("no network here")
+}
+
+// unbuilt is a transport that cannot be made, for lack of a file.
+type unbuilt struct{ tries int }
+
+func (u *unbuilt) RoundTrip(*http.Request) (*http.Response, error) {
+	u.tries++
+	return nil, &fs.PathError{Op: "open", Path: "ca.pem", Err: fs.ErrPermission}
+}
+
+func TestAFileThatCannotBeReadIsNotTriedAgain(t *testing.T) {
+	transport := &unbuilt{}
+	c := &fob.Client{Authority: fob.Authority{Tenant: "t.example"}, ID: "id", Credential: fob.ClientSecret{Secret: fob.NewSecret("secret")},
+		HTTP: &http.Client{Transport: transport}}
+	if _, err := c.Token(t.Context(), fob.Request{Scopes: graphDefault}); !errors.Is(err, fs.ErrPermission) || transport.tries != 1 {
+		t.Errorf("%d tries: %v", transport.tries, err)
+	}
 }

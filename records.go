@@ -91,17 +91,36 @@ func (c *Client) place(ctx context.Context, req Request) (place, error) {
 
 // open reads the account's record. Its refresh token is the latest only while
 // the place is locked.
-func (c *Client) open(ctx context.Context, p *place) {
+func (c *Client) open(ctx context.Context, p *place) error {
 	if p.account.Account.ID == "" {
-		return
+		return nil
 	}
 	record, err := c.loadAccount(ctx, p.accountKey)
 	if err != nil {
+		if !errors.Is(err, ErrNotStored) {
+			return err // not to be taken for "nobody is signed in"
+		}
 		c.warn(err)
 	}
 	if record.Account.ID != "" {
 		p.account = record
 	}
+	return nil
+}
+
+// lock waits for its turn at the records under key. Where a store has no locks
+// to give, on a full disk or a file system without any, work goes on: they keep
+// two from asking at once, they do not keep the records whole.
+func (c *Client) lock(ctx context.Context, key string) (unlock func(), err error) {
+	unlock, err = c.store().Lock(ctx, key)
+	switch {
+	case err == nil:
+		return unlock, nil
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	c.warn(fmt.Errorf("going on without the store's lock: %w", err))
+	return func() {}, nil
 }
 
 // isAccountID reports whether name is two GUIDs with a dot between.
@@ -232,7 +251,7 @@ func (c *Client) read(ctx context.Context, key string, into record) error {
 		return fmt.Errorf("reading the store: %w", err)
 	}
 	if err := decodeRecord(data, into); err != nil {
-		return fmt.Errorf("reading the store: record %s is not of this version of fob: %s", key, jsonCause(err))
+		return fmt.Errorf("reading the store: record %s is not of this version of fob (%s) and counts as %w", key, jsonCause(err), ErrNotStored)
 	}
 	return nil
 }
@@ -291,7 +310,7 @@ func (c *Client) indexKey() string {
 // updateIndex changes the index under its lock. It is the innermost lock:
 // nobody takes another while holding it.
 func (c *Client) updateIndex(ctx context.Context, change func(*indexRecord)) error {
-	unlock, err := c.store().Lock(ctx, c.indexKey())
+	unlock, err := c.lock(ctx, c.indexKey())
 	if err != nil {
 		return fmt.Errorf("locking the list of accounts: %w", err)
 	}
@@ -301,6 +320,9 @@ func (c *Client) updateIndex(ctx context.Context, change func(*indexRecord)) err
 		return err
 	}
 	change(&index)
+	if len(index.Accounts) == 0 { // which a full disk does not keep from being told
+		return c.store().Delete(ctx, c.indexKey())
+	}
 	return c.write(ctx, c.indexKey(), index)
 }
 

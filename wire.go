@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -194,10 +195,11 @@ func retryable(err error, grant string) bool {
 		// (AADSTS54005). Device codes are polled again anyway.
 		return false
 	}
-	// What will be the same in a second: names that do not resolve, and
-	// certificates that are not trusted.
+	// What will be the same in a second: names that do not resolve,
+	// certificates that are not trusted, and files that cannot be read.
 	var dns *net.DNSError
-	return !errors.As(err, &dns) && !isCertificate(err)
+	var file *fs.PathError
+	return !errors.As(err, &dns) && !errors.As(err, &file) && !isCertificate(err)
 }
 
 func isCertificate(err error) bool {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -188,5 +189,6 @@ func (u *unreachable) distrusted() bool {
 // hopeless reports whether the next try would end the same way.
 func (u *unreachable) hopeless() bool {
 	var dns *net.DNSError
-	return errors.As(u.err, &dns) && dns.IsNotFound || u.distrusted()
+	var file *fs.PathError // of a certificate authority, for example
+	return errors.As(u.err, &dns) && dns.IsNotFound || errors.As(u.err, &file) || u.distrusted()
 }

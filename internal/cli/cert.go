@@ -123,7 +123,11 @@ func makeCertificate(subject string, bits, days int, out string, password fob.Se
 		wanted = append(wanted, out+".pfx")
 	}
 	for _, name := range wanted { // a key takes seconds: look first
-		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		switch _, err := os.Lstat(name); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
 			return nil, &problem{status: StatusUsage, text: name + " is there already; it may hold the only copy of a key, so it is not replaced",
 				fix: "choose another name with --out, or move it away", try: "fob cert new --out " + fileName(subject) + "-" + time.Now().Format("2006-01")}
 		}

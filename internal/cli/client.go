@@ -122,7 +122,11 @@ func (inv *invocation) adopt(s *settings, known fob.RecordInfo) error {
 		return nil
 	}
 	s.authority.Host, s.authorityFrom = known.Authority, from
-	if running, err := inv.findEmulator(s.cacheDir.text, known.Authority); err == nil {
+	running, err := inv.findEmulator(s.cacheDir.text, known.Authority)
+	if _, none := errors.AsType[*problem](err); err != nil && !none {
+		return err // or its user would be taken for one of the cloud's
+	}
+	if err == nil {
 		s.emulator = running
 		s.graph = value{running.Graph, from}
 		if s.caFile.text == "" {
@@ -278,7 +282,7 @@ func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
 	}
 	store, err := filestore.Open(storeDir(s))
 	if err != nil {
-		return nil, &problem{err: err, text: "opening the token store", fix: "name another directory with --cache-dir or FOB_CACHE_DIR"}
+		return nil, &problem{err: err, text: "opening the token store", fix: or(adviseSystem(err), "name another directory with --cache-dir or FOB_CACHE_DIR")}
 	}
 	inv.opened = store
 	return store, nil

@@ -108,13 +108,16 @@ func (inv *invocation) findEmulator(cacheDir, wanted string) (*Announcement, err
 		return nil, fmt.Errorf("looking for the emulator: %w", err)
 	}
 	var found []Announcement
+	var unreadable *fs.PathError
 	for _, name := range names {
 		if !strings.HasSuffix(name.Name(), ".json") {
 			continue
 		}
 		a, err := readAnnouncement(filepath.Join(announcementDir(cacheDir), name.Name()))
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // it has just ended
 		case err != nil:
+			errors.As(err, &unreadable)
 		case address && sameOrigin(a.URL, wanted), !address && isRunning(a.PID):
 			found = append(found, a)
 		}
@@ -123,6 +126,8 @@ func (inv *invocation) findEmulator(cacheDir, wanted string) (*Announcement, err
 	case len(found) > 0:
 		newest := slices.MaxFunc(found, func(a, b Announcement) int { return a.Started.Compare(b.Started) })
 		return &newest, nil
+	case unreadable != nil:
+		return nil, fmt.Errorf("looking for the emulator: %w", unreadable)
 	case address && isLoopbackURL(wanted) || address && inv.getenv("SSL_CERT_FILE") != "":
 		// One that another user or machine announced: what "fob emulator env"
 		// prints is enough to use it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/go-json-experiment/json"
 
@@ -75,9 +76,13 @@ func (inv *invocation) describe(err error) report {
 		if errors.Is(err, fob.ErrUnavailable) {
 			r.status, r.kind = StatusUnavailable, "unavailable"
 		}
+	case errors.As(err, &own) && own.status == StatusUsage: // whichever request came upon it
 	case errors.Is(err, fob.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		r.status, r.kind = StatusUnavailable, "unavailable"
 		inv.adviseNetwork(&r, err)
+	}
+	if fix := adviseSystem(err); fix != "" {
+		r.cause, r.fix, r.try = "", fix, ""
 	}
 	if errors.As(err, &own) {
 		if own.status != 0 {
@@ -175,6 +180,22 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 	}
 }
 
+// adviseSystem says what to do where the operating system has no more to give,
+// whatever it was wanted for. It is empty for all other errors.
+func adviseSystem(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room on the disk, or have the quota raised, then try again"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "let programs open more files (ulimit -n), or have fewer of them run at once, then try again"
+	case errors.Is(err, syscall.EFBIG):
+		return "let programs write larger files (ulimit -f), then try again"
+	case errors.Is(err, syscall.EIO):
+		return "the disk reports an error: look into the system's log, then try again"
+	}
+	return ""
+}
+
 // write prints the report to stderr: words, or with -o json one JSON object.
 func (r report) write(inv *invocation) {
 	if inv.wantsJSON() {
@@ -258,7 +279,11 @@ func (inv *invocation) warn(err error) {
 	if errors.Is(err, context.Canceled) {
 		return // that was the person
 	}
-	fmt.Fprintf(inv.Stderr, "fob: warning: %s\n", oneLine(err.Error()))
+	text := err.Error()
+	if fix := adviseSystem(err); fix != "" {
+		text += "; " + fix
+	}
+	fmt.Fprintf(inv.Stderr, "fob: warning: %s\n", oneLine(text))
 }
 
 func or(a, b string) string {

@@ -28,14 +28,14 @@ func openDir(dir string, create bool) (*Store, error) {
 		named, err = os.Lstat(dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the store directory: %w", err)
+		return nil, fmt.Errorf("opening the store directory %s: %w", dir, bare(err))
 	}
 	if !named.IsDir() {
 		return nil, fmt.Errorf("the store directory %s is not a directory but %s: name the directory itself", dir, named.Mode())
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the store directory: %w", err)
+		return nil, fmt.Errorf("opening the store directory %s: %w", dir, bare(err))
 	}
 	s := &Store{dir: dir, root: root, turns: fob.MemoryStore()}
 	if err := s.checkDir(named); err != nil {
@@ -50,7 +50,7 @@ func openDir(dir string, create bool) (*Store, error) {
 func (s *Store) checkDir(named fs.FileInfo) error {
 	info, err := s.root.Lstat(".")
 	if err != nil {
-		return fmt.Errorf("looking at the store directory: %w", err)
+		return fmt.Errorf("looking at the store directory %s: %w", s.dir, bare(err))
 	}
 	if !os.SameFile(named, info) {
 		return fmt.Errorf("the store directory %s was exchanged for another while it was opened: try again", s.dir)
@@ -60,12 +60,12 @@ func (s *Store) checkDir(named fs.FileInfo) error {
 		return err
 	}
 	f, err := s.root.Open(".")
-	if err != nil {
-		return err
+	if err == nil {
+		defer f.Close()
+		err = f.Chmod(0o700)
 	}
-	defer f.Close()
-	if err := f.Chmod(0o700); err != nil {
-		return fmt.Errorf("closing the store directory to others: %w", err)
+	if err != nil {
+		return fmt.Errorf("closing the store directory %s to others: %w", s.dir, bare(err))
 	}
 	return nil
 }

@@ -35,6 +35,7 @@
 package filestore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -294,7 +295,7 @@ func (s *Store) read(key string) ([]byte, fs.FileInfo, error) {
 		return nil, info, fmt.Errorf("the record %s is %w (%w) and counts as %w", s.path(key), ErrDamaged, err, fob.ErrNotStored)
 	}
 	if err != nil {
-		return nil, info, fmt.Errorf("reading the record %s: %w", s.path(key), err)
+		return nil, info, fmt.Errorf("reading the record %s: %w", s.path(key), bare(err))
 	}
 	return record, info, nil
 }
@@ -352,7 +353,7 @@ func (s *Store) write(name string, content []byte) (err error) {
 	defer func() {
 		if err != nil {
 			s.root.Remove(temp)
-			err = fmt.Errorf("writing %s: %w", s.path(name), err)
+			err = fmt.Errorf("writing %s: %w", s.path(name), bare(err))
 		}
 	}()
 	// O_EXCL never follows a symbolic link.
@@ -362,7 +363,7 @@ func (s *Store) write(name string, content []byte) (err error) {
 	}
 	_, err = f.Write(content)
 	// Chmod because the umask may have taken the owner's bits away.
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+	if err = cmp.Or(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := s.root.Rename(temp, name); err != nil {
@@ -373,7 +374,7 @@ func (s *Store) write(name string, content []byte) (err error) {
 
 func (s *Store) remove(name string) error {
 	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing %s: %w", s.path(name), err)
+		return fmt.Errorf("removing %s: %w", s.path(name), bare(err))
 	}
 	return nil
 }
@@ -381,21 +382,28 @@ func (s *Store) remove(name string) error {
 // flush makes names that were added, replaced or removed survive a power cut.
 func (s *Store) flush() error {
 	f, err := s.root.Open(".")
-	if err != nil {
-		return err
+	if err == nil {
+		defer f.Close()
+		err = syncDir(f)
 	}
-	defer f.Close()
-	return syncDir(f)
+	if err != nil {
+		return fmt.Errorf("flushing the store directory %s: %w", s.dir, bare(err))
+	}
+	return nil
 }
 
 // names lists the directory dir of the store, "." for itself.
 func (s *Store) names(dir string) ([]string, error) {
 	f, err := s.root.Open(dir)
-	if err != nil {
-		return nil, err
+	var names []string
+	if err == nil {
+		defer f.Close()
+		names, err = f.Readdirnames(-1)
 	}
-	defer f.Close()
-	return f.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("listing the directory %s: %w", s.path(dir), bare(err))
+	}
+	return names, nil
 }
 
 // sweep removes files that have had their time: what crashed writers left,
@@ -422,6 +430,18 @@ func (s *Store) sweep() {
 			s.removeLock(name)
 		}
 	}
+}
+
+// bare drops what package os puts before a cause: the caller names the record,
+// and a temporary name or one below the root says nothing to anybody.
+func bare(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	if l, ok := errors.AsType[*os.LinkError](err); ok {
+		return l.Err
+	}
+	return err
 }
 
 // path names a file of the store in messages.

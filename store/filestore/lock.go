@@ -64,8 +64,10 @@ func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
 			s.root.Chmod(filepath.Join(locksName, filepath.Base(file.Path())), 0o600)
 			repaired = true
 			continue
+		case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ENOTSUP):
+			return fmt.Errorf("locking %s: %w; the file system has no locks, so keep the store on a local disk", file.Path(), bare(err))
 		case err != nil && !errors.Is(err, syscall.EINTR): // which network file systems answer to any signal
-			return fmt.Errorf("locking %s: %w", file.Path(), err)
+			return fmt.Errorf("locking %s: %w", file.Path(), bare(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -100,12 +102,12 @@ func (s *Store) makeLocksDir() error {
 	info, err := s.root.Lstat(locksName)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.root.Mkdir(locksName, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("creating %s: %w", s.path(locksName), err)
+			return fmt.Errorf("creating %s: %w", s.path(locksName), bare(err))
 		}
 		info, err = s.root.Lstat(locksName)
 	}
 	if err != nil {
-		return fmt.Errorf("looking at %s: %w", s.path(locksName), err)
+		return fmt.Errorf("looking at %s: %w", s.path(locksName), bare(err))
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory but %s: remove it, then try again", s.path(locksName), info.Mode())

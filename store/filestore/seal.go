@@ -113,7 +113,7 @@ func (s *Store) readKey() (*sealer, error) {
 		return nil, fmt.Errorf("the key file %s cannot be used (%w): clear the store with fob cache clear, then sign in again", s.path(keyName), reason)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the key file %s: %w", s.path(keyName), err)
+		return nil, fmt.Errorf("reading the key file %s: %w", s.path(keyName), bare(err))
 	}
 	last := s.key.Load()
 	if last != nil && bytes.Equal(last.key, key) {
