@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"crypto/x509"
 	"errors"
@@ -24,6 +25,10 @@ type User struct {
 	Password    string
 	Roles       []string // directory roles, by role template id
 	Guest       bool
+	// Home is the user of another tenant (an object id or a user principal name)
+	// who is this guest: who signs in there, with the name and the password of
+	// there, and comes in here with what the two tenants say. UPN may be empty then.
+	Home string
 
 	Disabled        bool // sign-in is refused with AADSTS50057
 	Locked          bool // with AADSTS50053
@@ -38,7 +43,18 @@ func (e *Emulator) AddUser(u User) (User, error) {
 	if err != nil {
 		return u, fmt.Errorf("adding user %q: %w", u.UPN, err)
 	}
-	if u.Tenant = tenant; !strings.Contains(u.UPN, "@") {
+	home := &directory.User{}
+	if u.Tenant = tenant; u.Home != "" {
+		var ok bool
+		if home, ok = e.world.User("", u.Home); !ok || home.Home != "" || home.Tenant == tenant {
+			return u, fmt.Errorf("adding user %q: there is no user %q who is at home in another tenant", u.UPN, u.Home)
+		}
+		in, _ := e.world.Tenant(tenant)
+		u.Home, u.Guest = home.ID, true
+		u.UPN = cmp.Or(u.UPN, directory.GuestUPN(in, home.UPN))
+		u.Mail, u.DisplayName = cmp.Or(u.Mail, home.Mail), cmp.Or(u.DisplayName, home.DisplayName)
+	}
+	if !strings.Contains(u.UPN, "@") {
 		return u, fmt.Errorf("adding user %q: UPN must be of the form name@domain", u.UPN)
 	}
 	if u.ID == "" {
@@ -51,7 +67,7 @@ func (e *Emulator) AddUser(u User) (User, error) {
 		u.DisplayName, _, _ = strings.Cut(u.UPN, "@")
 	}
 	e.world.PutUser(&directory.User{ID: u.ID, Tenant: tenant, UPN: u.UPN, DisplayName: u.DisplayName, GivenName: u.GivenName, Surname: u.Surname,
-		Mail: u.Mail, JobTitle: u.JobTitle, Password: u.Password, Roles: slices.Clone(u.Roles), Guest: u.Guest, Disabled: u.Disabled,
+		Mail: u.Mail, JobTitle: u.JobTitle, Password: u.Password, Roles: slices.Clone(u.Roles), Guest: u.Guest, Home: home.ID, Disabled: u.Disabled,
 		Locked: u.Locked, PasswordExpired: u.PasswordExpired, MFARequired: u.MFARequired})
 	return u, nil
 }

@@ -607,3 +607,33 @@ func TestMSALAcceptsTheEmulatorInPlaceOfMicrosoft(t *testing.T) {
 		})
 	}
 }
+
+func TestMSALGoesFromHomeToATenantThatTheUserVisits(t *testing.T) {
+	t.Parallel()
+	emu := entratest.New(t)
+	if _, err := emu.AddUser(entratest.User{Tenant: entratest.OtherTenantDomain, UPN: "zed@other.example", Password: "zed-password-1"}); err != nil {
+		t.Fatal(err)
+	}
+	guest, err := emu.AddUser(entratest.User{Home: "zed@other.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := public.New(entratest.AzureCLIClientID, public.WithAuthority(emu.URL()+"/organizations"), public.WithHTTPClient(emu.Client()), public.WithInstanceDiscovery(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scopes := []string{"https://management.azure.com/.default"}
+	home, err := client.AcquireTokenByUsernamePassword(t.Context(), scopes, "zed@other.example", "zed-password-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClaims(t, home.AccessToken, "tid", entratest.OtherTenantID)
+	visit, err := client.AcquireTokenSilent(t.Context(), scopes, public.WithSilentAccount(home.Account), public.WithTenantID(entratest.TenantID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClaims(t, visit.AccessToken, "tid", entratest.TenantID, "oid", guest.ID, "idp", emu.URL()+"/"+entratest.OtherTenantID+"/", "unique_name", "zed@other.example")
+	if visit.Account.HomeAccountID != home.Account.HomeAccountID {
+		t.Errorf("on a visit the account is %q, at home %q", visit.Account.HomeAccountID, home.Account.HomeAccountID)
+	}
+}

@@ -9,6 +9,8 @@ package directory
 
 import (
 	"crypto/x509"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,8 +35,20 @@ type User struct {
 	Created                              time.Time
 	SessionsRevoked                      time.Time // grants issued before it are void (50173)
 	Manager                              string    // a user's object id
+	Home                                 string    // of somebody from another tenant: the object id of the account there, which signs in
 	Licenses                             []License
 	More                                 map[string]any // further properties by the names that Graph has for them, as JSON values
+}
+
+// GuestUPN is the user principal name of somebody from elsewhere in a tenant.
+func GuestUPN(t *Tenant, name string) string {
+	domain := t.ID
+	for _, d := range slices.Backward(t.Domains) { // at last the default one, unless there is an initial one
+		if !strings.HasSuffix(domain, ".onmicrosoft.com") {
+			domain = d
+		}
+	}
+	return strings.Replace(name, "@", "_", 1) + "#EXT#@" + domain
 }
 
 // Group is a set of users and groups of a tenant.

@@ -479,6 +479,57 @@ func TestEqualFilesMakeEqualWorlds(t *testing.T) {
 	}
 }
 
+func TestAWorldFileHasGuests(t *testing.T) {
+	const text = `
+[[user]]
+upn = "nora@other.example"
+name = "Nora Vale"
+password = "nora-password-1"
+
+[[user]]
+home = "nora@other.example"
+roles = ["Directory Readers"]
+
+[[user]]
+tenant = "other.example"
+home = "ben@fob.example"
+guest = false                   # works there like a member
+name = "Ben from Fob"
+`
+	w := Default()
+	for range 2 { // the second time the guests are there already
+		if err := Load(w, []byte(text), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nora, _ := w.User("", "nora@other.example")
+	here, ok := w.UserOf(TenantID, nora)
+	if !ok || here.UPN != "nora_other.example#EXT#@fobexample.onmicrosoft.com" || !here.Guest || here.DisplayName != "Nora Vale" || here.Mail != "nora@other.example" || len(here.Roles) != 1 {
+		t.Errorf("nora as a guest: %+v", here)
+	}
+	if account, ok := w.Account(here); !ok || account != nora {
+		t.Errorf("the guest's account: %+v", account)
+	}
+	ben, _ := w.User("", BenID)
+	there, ok := w.UserOf(OtherTenantID, ben)
+	if !ok || there.UPN != "ben_fob.example#EXT#@other.example" || there.Guest || there.DisplayName != "Ben from Fob" || there.GivenName != "Ben" {
+		t.Errorf("ben in the other tenant: %+v", there)
+	}
+	if n := len(w.Users(OtherTenantID)); n != 2 {
+		t.Errorf("%d users in the other tenant", n)
+	}
+	w.DeleteUser(OtherTenantID, there.ID)
+	if _, still := w.UserOf(OtherTenantID, ben); still {
+		t.Error("a guest who was deleted is still known")
+	}
+	if _, err := w.Restore(OtherTenantID, there.ID); err != nil {
+		t.Fatal(err)
+	}
+	if back, _ := w.UserOf(OtherTenantID, ben); back == nil || back.ID != there.ID {
+		t.Errorf("restored: %+v", back)
+	}
+}
+
 func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 	dir := besideTheFile(t)
 	for want, text := range map[string]string{
@@ -489,6 +540,11 @@ func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 		`user 1: upn "x" is not of the form name@domain`:                                    "[[user]]\nupn = 'x'\n",
 		`user 1: there is no tenant "y.example"`:                                            "[[user]]\nupn = 'x@y.example'\ntenant = 'y.example'\n",
 		`user 1: role "Boss" is not known`:                                                  "[[user]]\nupn = 'x@fob.example'\nroles = ['Boss']\n",
+		`user 1: there is no user "eve@x.example" to be at home`:                            "[[user]]\nhome = 'eve@x.example'\n",
+		`user 1: "ben@fob.example" is at home in this very tenant`:                          "[[user]]\nhome = 'ben@fob.example'\n",
+		`user 1: who has a home has the password of there`:                                  "[[user]]\ntenant = 'other.example'\nhome = 'ben@fob.example'\npassword = 'x'\n",
+		`user 2: "ben_fob.example#EXT#@other.example" is a guest: name the user at home`:    "[[user]]\ntenant = 'other.example'\nhome = 'ben@fob.example'\n[[user]]\nhome = 'ben_fob.example#EXT#@other.example'\n",
+		`user 2: "ben@fob.example" is a guest of this tenant already`:                       "[[user]]\ntenant = 'other.example'\nhome = 'ben@fob.example'\n[[user]]\ntenant = 'other.example'\nhome = 'ben@fob.example'\nupn = 'x@other.example'\n",
 		`user 1: id "7" is not a GUID`:                                                      "[[user]]\nid = '7'\nupn = 'x@fob.example'\n",
 		`user 1: there is no tenant to put it in`:                                           "replace = true\n[[user]]\nupn = 'x@fob.example'\n",
 		`tenant 1: give it an id or a domain`:                                               "[[tenant]]\nname = 'x'\n",

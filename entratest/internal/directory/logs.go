@@ -12,6 +12,7 @@ type SignIn struct {
 	At                      time.Time
 	Kind                    string // interactiveUser, nonInteractiveUser or servicePrincipal
 	User                    *User  // nil: the app signed in as itself
+	Account                 *User  // of User; nil too if it is gone
 	App, Resource           *App   // Resource is nil if it was not known yet
 	Protocol, IP, UserAgent string
 	Code                    int    // AADSTS; zero: it was let in

@@ -22,6 +22,7 @@ type World struct {
 	tenantBy  map[string]*Tenant // id and domains, lower case
 	users     []*User
 	userBy    map[string]*User // tenant + "/" + id or UPN, lower case
+	guestBy   map[string]*User // tenant + "/" + id of the account at home
 	groups    []*Group
 	groupBy   map[string]*Group // id
 	apps      []*App
@@ -59,7 +60,7 @@ func (w *World) clear() {
 	w.mu.Lock()
 	w.tenants, w.users, w.groups, w.apps, w.grants, w.roles = nil, nil, nil, nil, nil, nil
 	w.tenantBy = map[string]*Tenant{}
-	w.userBy = map[string]*User{}
+	w.userBy, w.guestBy = map[string]*User{}, map[string]*User{}
 	w.groupBy = map[string]*Group{}
 	w.appBy = map[string]*App{}
 	w.resources = map[string]*App{}
@@ -136,6 +137,27 @@ func (w *World) inCrowd(tenant, idOrUPN string) (int, bool) {
 		return 0, false
 	}
 	return w.crowd.Index(idOrUPN)
+}
+
+// Account returns the account that somebody signs in with: the user, or what a
+// guest has in the tenant where it is at home. It is not ok if that is gone.
+func (w *World) Account(u *User) (*User, bool) {
+	if u.Home == "" {
+		return u, true
+	}
+	return w.User("", u.Home)
+}
+
+// UserOf returns the user that an account is in a tenant: itself where it is at
+// home, and elsewhere a guest.
+func (w *World) UserOf(tenant string, account *User) (*User, bool) {
+	if account.Tenant == tenant {
+		return account, true
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	u, ok := w.guestBy[tenant+"/"+account.ID]
+	return u, ok
 }
 
 // Users returns the users of a tenant in the order of their creation. Those of
@@ -245,6 +267,9 @@ func (w *World) putUser(u *User) {
 		w.userBy[strings.ToLower(tenant+"/"+u.ID)] = u
 		w.userBy[strings.ToLower(tenant+"/"+u.UPN)] = u
 	}
+	if u.Home != "" {
+		w.guestBy[u.Tenant+"/"+u.Home] = u
+	}
 	w.changed(Change{Tenant: u.Tenant, Kind: UserKind, ID: u.ID, User: before})
 }
 
@@ -333,6 +358,7 @@ func (w *World) forgetUser(tenant, id string) {
 		delete(w.userBy, strings.ToLower(t+"/"+old.ID))
 		delete(w.userBy, strings.ToLower(t+"/"+old.UPN))
 	}
+	delete(w.guestBy, old.Tenant+"/"+old.Home)
 }
 
 // RevokeSessions voids all grants of a user that were made until now; it says

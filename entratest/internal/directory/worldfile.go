@@ -81,6 +81,7 @@ type fileUser struct {
 	Password          string   `toml:"password"`
 	Disabled          bool     `toml:"disabled"`
 	Guest             bool     `toml:"guest"`
+	Home              string   `toml:"home"`
 	PasswordExpired   bool     `toml:"password_expired"`
 	Locked            bool     `toml:"locked"`
 	MFARequired       bool     `toml:"mfa_required"`
@@ -333,15 +334,30 @@ func (l *loader) user(p toml.Primitive) error {
 	if err := l.decode(p, &f); err != nil {
 		return err
 	}
+	var home *User
+	if f.Home != "" {
+		var err error
+		if home, err = l.home(&f); err != nil {
+			return err
+		}
+	}
 	var u User
 	if old, ok := l.w.User("", or(f.ID, f.UPN)); ok {
 		u = *old
+	} else if home != nil {
+		u = User{Guest: true, UPN: f.UPN, DisplayName: home.DisplayName, GivenName: home.GivenName, Surname: home.Surname, Mail: home.Mail}
 	}
 	f = fileUser{ID: u.ID, Tenant: u.Tenant, UPN: u.UPN, Name: u.DisplayName, GivenName: u.GivenName, Surname: u.Surname, Mail: u.Mail, JobTitle: u.JobTitle,
 		Department: u.Department, Office: u.Office, PreferredLanguage: u.PreferredLanguage, MobilePhone: u.MobilePhone, Password: u.Password,
 		Disabled: u.Disabled, Guest: u.Guest, PasswordExpired: u.PasswordExpired, Locked: u.Locked, MFARequired: u.MFARequired}
 	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
+	}
+	if home != nil {
+		u.Home = home.ID
+		if f.Password != "" {
+			return errors.New("who has a home has the password of there")
+		}
 	}
 	name, domain, ok := strings.Cut(f.UPN, "@")
 	if !ok || name == "" || domain == "" {
@@ -385,6 +401,33 @@ func (l *loader) user(p toml.Primitive) error {
 	u.Disabled, u.Guest, u.PasswordExpired, u.Locked, u.MFARequired = f.Disabled, f.Guest, f.PasswordExpired, f.Locked, f.MFARequired
 	l.w.PutUser(&u) // with what a file cannot say: a manager, licences
 	return nil
+}
+
+// home finds the account of a guest, in another tenant, and fills in the name
+// that the guest has here.
+func (l *loader) home(f *fileUser) (*User, error) {
+	t, err := l.tenantOf(f.Tenant, "")
+	if err != nil {
+		return nil, err
+	}
+	home, ok := l.w.User("", f.Home)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("there is no user %q to be at home: users must come before their guests", f.Home)
+	case home.Home != "":
+		return nil, fmt.Errorf("%q is a guest: name the user at home", f.Home)
+	case home.Tenant == t.ID:
+		return nil, fmt.Errorf("%q is at home in this very tenant: set the tenant that the guest is in", f.Home)
+	}
+	guest, known := l.w.UserOf(t.ID, home)
+	switch {
+	case known && f.ID == "" && f.UPN == "":
+		f.ID, f.UPN = guest.ID, guest.UPN
+	case known && !strings.EqualFold(or(f.ID, guest.ID), guest.ID), known && f.ID == "" && !strings.EqualFold(f.UPN, guest.UPN):
+		return nil, fmt.Errorf("%q is a guest of this tenant already, with the id %s", f.Home, guest.ID)
+	}
+	f.UPN = or(f.UPN, GuestUPN(t, home.UPN))
+	return home, nil
 }
 
 // given is what a file gives, or else what there was.

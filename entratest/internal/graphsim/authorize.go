@@ -101,13 +101,17 @@ func (c *call) challenge() (payload string, ok bool) {
 	const form = `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`
 	if issued, _ := c.token["iat"].(float64); c.token.delegated() {
 		user, ok := c.World.User(c.token.text("tid"), c.token.text("oid"))
+		var account *directory.User
+		if ok {
+			account, ok = c.World.Account(user)
+		}
 		switch {
-		case !ok || user.Disabled: // the sign-in service will say which
+		case !ok || user.Disabled || account.Disabled: // the sign-in service will say which
 			return fmt.Sprintf(form, c.World.Now().Unix()), true
 		// Tokens know whole seconds. One of the very second is from before: the
 		// sign-in service dates those that come after a second later.
-		case !user.SessionsRevoked.IsZero() && int64(issued) <= user.SessionsRevoked.Unix():
-			return fmt.Sprintf(form, user.SessionsRevoked.Unix()+1), true
+		case !account.SessionsRevoked.IsZero() && int64(issued) <= account.SessionsRevoked.Unix():
+			return fmt.Sprintf(form, account.SessionsRevoked.Unix()+1), true
 		}
 	}
 	c.mu.Lock()

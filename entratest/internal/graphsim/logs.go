@@ -46,6 +46,9 @@ func signInValue(s directory.SignIn, name string) (any, bool) {
 	case "userId":
 		return u.ID, true
 	case "userPrincipalName":
+		if s.Account != nil { // of guests, the name that they sign in with
+			return strings.ToLower(s.Account.UPN), true
+		}
 		return strings.ToLower(u.UPN), true
 	case "userDisplayName":
 		return u.DisplayName, true

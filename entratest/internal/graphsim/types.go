@@ -149,7 +149,15 @@ func userValue(u *directory.User, name string) (any, bool) {
 		return licenseValue(u, name), true
 	case "identities":
 		_, domain, _ := strings.Cut(u.UPN, "@")
-		return []object{{{"signInType", "userPrincipalName"}, {"issuer", domain}, {"issuerAssignedId", u.UPN}}}, true
+		own := object{{"signInType", "userPrincipalName"}, {"issuer", domain}, {"issuerAssignedId", u.UPN}}
+		if u.Home != "" {
+			return []object{{{"signInType", "federated"}, {"issuer", "ExternalAzureAD"}, {"issuerAssignedId", nil}}, own}, true
+		}
+		return []object{own}, true
+	case "creationType", "externalUserState", "externalUserStateChangeDateTime":
+		if u.Home != "" {
+			return map[string]any{"creationType": "Invitation", "externalUserState": "Accepted", "externalUserStateChangeDateTime": date(u.Created)}[name], true
+		}
 	case "mailNickname":
 		if nick, ok := u.More[name]; ok {
 			return nick, true

@@ -324,6 +324,8 @@ func (c *call) revokeSignInSessions() {
 	if !ok {
 		return
 	}
-	c.World.RevokeSessions(u.ID)
+	if u.Home == "" { // guests have their sessions at home
+		c.World.RevokeSessions(u.ID)
+	}
 	c.entity("Edm.Boolean", object{{"value", true}})
 }

@@ -224,7 +224,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, at authority,
 	d := door{action: b.self(), canary: b.canary(), leadsTo: a.redirect, app: a.app, tenant: at.Tenant,
 		closed: at.name() == consumerTenant, hint: cmp.Or(b.answer.Get("loginfmt"), a.hint), cancel: true}
 	in, wrong := s.visitor(w, r, b, d)
-	expected := in != nil && (a.hint == "" || strings.EqualFold(a.hint, in.user.UPN))
+	expected := in != nil && (a.hint == "" || strings.EqualFold(a.hint, in.account.UPN))
 	begun := b.answer != nil // a form of ours has been sent: the prompts at the door are done with
 	switch {
 	case wrong.text != "":
@@ -336,7 +336,7 @@ func (s *Server) answerGrant(w http.ResponseWriter, r *http.Request, at authorit
 		fields = append(fields, tokens...)
 	}
 	if a.clientInfo {
-		fields = append(fields, attr{"client_info", clientInfo(in.user)})
+		fields = append(fields, attr{"client_info", clientInfo(in.account)})
 	}
 	fields = append(fields, attr{"session_state", in.Session})
 	s.answerApp(w, a, fields)
@@ -351,6 +351,7 @@ func (s *Server) frontTokens(r *http.Request, at authority, a authorization, hom
 	}
 	i := issuance{at: at, v1: a.v1, tenant: home, client: a.app, clientAuth: publicClient, user: in.user, by: in.signIn,
 		asked: asked, nonce: a.nonce, ipAddress: clientIP(r)}
+	i.revocable, _ = canRevoke(a.claims) // well formed: readRest has read it
 	var fields []attr
 	access := ""
 	if a.token {

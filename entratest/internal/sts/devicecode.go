@@ -89,12 +89,20 @@ func (s *Server) Approve(userCode, upn string) error {
 	if !ok {
 		return fmt.Errorf("no user has the name %q", upn)
 	}
-	if refused := s.barred(u); refused != nil {
-		return fmt.Errorf("%s cannot sign in: AADSTS%d: %s", upn, refused.Code, refused.Text)
+	account, ok := s.World.Account(u)
+	if !ok {
+		return fmt.Errorf("%s is a guest whose account does not exist any more", upn)
 	}
 	named, _ := s.World.Tenant(d.Segment) // nil at organizations and common
-	if d.tenant == consumerTenant || named != nil && named.ID != u.Tenant {
+	u = account
+	if named != nil {
+		u, ok = s.World.UserOf(named.ID, account)
+	}
+	if !ok || d.tenant == consumerTenant {
 		return fmt.Errorf("%s is not in the tenant %q that the device code was asked from", upn, d.Segment)
+	}
+	if refused := s.barred(u); refused != nil {
+		return fmt.Errorf("%s cannot sign in: AADSTS%d: %s", upn, refused.Code, refused.Text)
 	}
 	client, refused := s.appFor(named, d.Client)
 	if refused != nil {
@@ -115,7 +123,7 @@ func (s *Server) Approve(userCode, upn string) error {
 			return err
 		}
 	}
-	if !s.decideDevice(userCode, deviceApproved, s.newSignIn(u)) {
+	if !s.decideDevice(userCode, deviceApproved, s.newSignIn(u, account)) {
 		return fmt.Errorf("the device code request for %q has been decided or has expired", userCode)
 	}
 	s.grant(tenant.ID, client, u.ID, nil) // known here from now on
@@ -151,7 +159,11 @@ func (s *Server) Deny(userCode string) error {
 // Revoke voids all refresh tokens and sessions of a user, named by user name or
 // object id.
 func (s *Server) Revoke(user string) error {
-	if !s.World.RevokeSessions(user) {
+	u, ok := s.World.User("", user)
+	if ok {
+		u, ok = s.World.Account(u) // the sessions of guests are those of their accounts
+	}
+	if !ok || !s.World.RevokeSessions(u.ID) {
 		return fmt.Errorf("no user has the name %q", user)
 	}
 	return nil

@@ -144,12 +144,16 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 			c.DirectoryRoles = []string{"0997a1d0-0d1d-4acb-b408-d5ca73121e90"}
 		}
 	} else {
-		if u.SessionsRevoked.Unix() == c.IssuedAt {
+		account, _ := s.World.Account(u) // who has none may not sign in
+		if account.SessionsRevoked.Unix() == c.IssuedAt {
 			// The claim has whole seconds: without this, nobody could tell a token
 			// that was issued after a revocation in this second from one before.
 			c.IssuedAt++
 		}
 		c.ObjectID, c.Name, c.Session = u.ID, u.DisplayName, i.by.Session
+		if account.Tenant != u.Tenant {
+			c.Provider = i.at.issuer(account.Tenant, 1)
+		}
 		c.Subject = pairwise(i.tenant.ID, u.ID, resource.ClientID)
 		c.Scopes = strings.Join(i.scopes, " ")
 		if version == 1 {
@@ -162,9 +166,13 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 				c.DirectoryRoles = append(c.DirectoryRoles, everybodysRole)
 			}
 			c.FamilyName, c.GivenName, c.IPAddress = u.Surname, u.GivenName, i.ipAddress
-			c.UniqueName, c.UPN = u.UPN, u.UPN
+			c.UniqueName = account.UPN
 		} else {
-			c.PreferredUsername = u.UPN
+			c.PreferredUsername = account.UPN
+		}
+		// The directory's name of a guest is for those who ask for it.
+		if slices.Contains(resource.OptionalClaims, "upn") || version == 1 && (u == account || resource.FirstParty) {
+			c.UPN = u.UPN
 		}
 		if typed {
 			c.Type = "user"
@@ -210,6 +218,7 @@ type idClaims struct {
 	FamilyName        string   `json:"family_name,omitempty"`
 	GivenName         string   `json:"given_name,omitempty"`
 	IPAddress         string   `json:"ipaddr,omitempty"`
+	Provider          string   `json:"idp,omitempty"`
 	Name              string   `json:"name,omitempty"`
 	Nonce             string   `json:"nonce,omitempty"`
 	ObjectID          string   `json:"oid,omitempty"`
@@ -241,14 +250,21 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 		Roles: appRoles(s.World.AppRolesOf(i.tenant.ID, u.ID, i.client.ClientID)), Session: i.by.Session,
 		Subject: pairwise(i.tenant.ID, u.ID, i.client.ClientID), Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
 	}
+	account, _ := s.World.Account(u)
+	if account.Tenant != u.Tenant {
+		c.Provider = i.at.issuer(account.Tenant, 1)
+	}
 	if i.asked.Profile || i.v1 {
 		c.ObjectID, c.Name = u.ID, u.DisplayName
 	}
 	switch {
 	case i.v1:
-		c.Methods, c.FamilyName, c.GivenName, c.IPAddress, c.UniqueName, c.UPN = i.by.Methods, u.Surname, u.GivenName, i.ipAddress, u.UPN, u.UPN
+		c.Methods, c.FamilyName, c.GivenName, c.IPAddress, c.UniqueName = i.by.Methods, u.Surname, u.GivenName, i.ipAddress, account.UPN
+		if u == account {
+			c.UPN = u.UPN
+		}
 	case i.asked.Profile:
-		c.PreferredUsername = u.UPN
+		c.PreferredUsername = account.UPN
 	}
 	if i.asked.Email || u.Guest {
 		c.Email = u.Mail
@@ -270,9 +286,10 @@ func appRoles(values []string) []string {
 	return slices.DeleteFunc(values, func(v string) bool { return v == "" })
 }
 
-// clientInfo says to a client whose tokens it has got.
-func clientInfo(u *directory.User) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + u.ID + `","utid":"` + u.Tenant + `"}`))
+// clientInfo says to a client whose tokens it has got: the account's, which is
+// the same in all tenants.
+func clientInfo(account *directory.User) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + account.ID + `","utid":"` + account.Tenant + `"}`))
 }
 
 // issue answers a token request.
@@ -319,7 +336,8 @@ func (s *Server) tokenAnswer(i issuance) (map[string]any, error) {
 		return body, nil
 	}
 	if i.clientInfo {
-		body["client_info"] = clientInfo(i.user)
+		account, _ := s.World.Account(i.user)
+		body["client_info"] = clientInfo(account)
 	}
 	if i.asked.OpenID {
 		if body["id_token"], err = s.idToken(i, "", ""); err != nil {

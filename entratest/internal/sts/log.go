@@ -24,6 +24,9 @@ func clientIP(r *http.Request) string {
 // which the client knows the request.
 func (s *Server) signedIn(r *http.Request, trace string, e directory.SignIn, refused *refusal) {
 	e.ID, e.At, e.IP, e.UserAgent = trace, s.World.Now(), clientIP(r), r.UserAgent()
+	if e.User != nil {
+		e.Account, _ = s.World.Account(e.User)
+	}
 	if e.Correlation = sentRequestID(r); e.Correlation == "" {
 		e.Correlation = trace
 	}
@@ -55,7 +58,9 @@ func (q *tokenRequest) logToken(trace string, i issuance, refused *refusal) {
 	kind, protocol := loggedGrant(q.grantType)
 	user, tenant := i.user, q.at.Tenant
 	if user == nil && kind == "interactiveUser" && q.at.Tenant != nil {
-		user, _ = q.s.World.User(q.at.Tenant.ID, q.form.Get("username"))
+		if account, ok := q.s.findAccount(q.form.Get("username")); ok {
+			user, _ = q.s.World.UserOf(q.at.Tenant.ID, account)
+		}
 	}
 	if user != nil {
 		tenant = q.s.tenantOf(user)

@@ -15,15 +15,18 @@ func sameSecret(a, b string) bool {
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// checkPassword returns the user who signs in with a name and a password. Where
-// tenant is nil, all tenants are searched. Whether more than a password is
-// asked of the user is for the caller: a page can ask, a grant cannot.
+// findAccount returns the account with a name. That of a guest, with its #EXT#,
+// is no name to sign in with.
+func (s *Server) findAccount(name string) (*directory.User, bool) {
+	u, ok := s.World.User("", name)
+	return u, ok && u.Home == ""
+}
+
+// checkPassword returns the account that somebody signs in with by a name and a
+// password, of whatever tenant. Whether it is known in tenant is for the caller,
+// and whether more than a password is asked for: a page can ask, a grant cannot.
 func (s *Server) checkPassword(tenant *directory.Tenant, name, password string) (*directory.User, *refusal) {
-	in := ""
-	if tenant != nil {
-		in = tenant.ID
-	}
-	u, ok := s.World.User(in, name)
+	u, ok := s.findAccount(name)
 	switch {
 	case !ok:
 		where := "any"
@@ -41,12 +44,16 @@ func (s *Server) checkPassword(tenant *directory.Tenant, name, password string) 
 	return u, s.mayUse(u)
 }
 
-// mayUse refuses users who may not sign in at all, whatever they know.
+// mayUse refuses users who may not sign in at all, whatever they know: of guests
+// both tenants have a say.
 func (s *Server) mayUse(u *directory.User) *refusal {
+	account, ok := s.World.Account(u)
 	switch {
-	case u.Disabled:
+	case !ok:
+		return no(50034, "The user account {EUII Hidden} does not exist in the directory where it is at home: it has been deleted.").as("invalid_grant")
+	case u.Disabled, account.Disabled:
 		return no(50057, "The user account is disabled.").as("invalid_grant")
-	case u.PasswordExpired:
+	case account.PasswordExpired:
 		return no(50055, "The password is expired.").as("invalid_grant").sub("user_password_expired")
 	}
 	return nil

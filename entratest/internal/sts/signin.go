@@ -1,6 +1,7 @@
 package sts
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -35,14 +36,15 @@ func (d door) appName() string {
 
 // visitor is a person who has shown who they are.
 type visitor struct {
-	user *directory.User
+	user    *directory.User // in the tenant at hand, perhaps as a guest
+	account *directory.User // that the person has signed in with
 	signIn
 }
 
 // person is how pages show the visitor.
-func (v *visitor) person() person { return person{upn: v.user.UPN, name: v.user.DisplayName} }
+func (v *visitor) person() person { return person{upn: v.account.UPN, name: v.user.DisplayName} }
 
-// tenantOf is the tenant of a user: users have no others.
+// tenantOf is the tenant that a user is in.
 func (s *Server) tenantOf(u *directory.User) *directory.Tenant {
 	t, _ := s.World.Tenant(u.Tenant)
 	return t
@@ -66,17 +68,18 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request, b browser, d do
 	if before := s.sessionVisitor(r, d); clicked && before != nil && before.user == user {
 		return before, problem{} // picked, not signed in anew
 	}
-	by := s.newSignIn(user)
+	account, _ := s.World.Account(user) // who has none is barred
+	by := s.newSignIn(user, account)
 	s.endBrowserSession(r)
-	s.setCookie(w, sessionCookie, s.newSession(user.Tenant, by))
-	return &visitor{user, by}, problem{}
+	s.setCookie(w, sessionCookie, s.newSession(account.Tenant, by))
+	return &visitor{user, account, by}, problem{}
 }
 
-// newSignIn is what it leaves that somebody signs in now: with a second factor
-// where one is needed.
-func (s *Server) newSignIn(user *directory.User) signIn {
-	by := signIn{User: user.ID, Session: newGUID(), Time: s.World.Now(), Methods: []string{"pwd"}}
-	if user.MFARequired {
+// newSignIn is what it leaves that somebody signs in now, with an account and as
+// a user: with a second factor where one is needed.
+func (s *Server) newSignIn(user, account *directory.User) signIn {
+	by := signIn{User: account.ID, Session: newGUID(), Time: s.World.Now(), Methods: []string{"pwd"}}
+	if user.MFARequired || account.MFARequired {
 		by.Methods = append(by.Methods, "mfa")
 	}
 	return by
@@ -89,14 +92,26 @@ func (s *Server) sessionVisitor(r *http.Request, d door) *visitor {
 		return nil
 	}
 	in, ok := s.session(c.Value)
-	if !ok || d.closed || d.tenant != nil && d.tenant.ID != in.Tenant {
+	if !ok || d.closed {
 		return nil
 	}
-	user, ok := s.World.User(in.Tenant, in.User)
+	account, ok := s.World.User(in.Tenant, in.User)
+	if !ok {
+		return nil
+	}
+	user, ok := s.userAt(d, account)
 	if !ok || s.barred(user) != nil {
 		return nil
 	}
-	return &visitor{user, in.signIn}
+	return &visitor{user, account, in.signIn}
+}
+
+// userAt returns the user that an account is for those who come in at d.
+func (s *Server) userAt(d door, account *directory.User) (*directory.User, bool) {
+	if d.tenant == nil {
+		return account, true
+	}
+	return s.World.UserOf(d.tenant.ID, account)
 }
 
 // endBrowserSession forgets the session that the browser has, if any.
@@ -112,22 +127,28 @@ func (s *Server) checkSignIn(r *http.Request, d door, upn, password string, clic
 	if upn == "" {
 		return nil, problem{"loginfmt", "Enter your user name. (AADSTS90014)"}
 	}
-	who, known := s.World.User("", upn)
-	user := who
+	account, known := s.findAccount(upn)
+	var user *directory.User
+	here := false
+	if known {
+		user, here = s.userAt(d, account)
+	}
 	var refused *refusal
 	switch {
-	case known && (d.closed || d.tenant != nil && d.tenant.ID != user.Tenant):
+	case known && (d.closed || !here):
 		refused = no(50020, "The user is of another tenant.")
 	case known && clicked:
 		refused = s.barred(user)
 	default:
-		user, refused = s.checkPassword(d.tenant, upn, password)
+		if _, refused = s.checkPassword(d.tenant, upn, password); refused == nil {
+			refused = s.mayUse(user)
+		}
 	}
 	if refused == nil {
 		return user, problem{}
 	}
 	if known {
-		s.logDoor(r, d.app, nil, who, refused)
+		s.logDoor(r, d.app, nil, cmp.Or(user, account), refused)
 	}
 	words, field := "You cannot sign in here.", "loginfmt"
 	switch refused.Code {
@@ -151,7 +172,7 @@ func (s *Server) checkSignIn(r *http.Request, d door, upn, password string, clic
 
 // barred refuses those who cannot sign in although they are who they say.
 func (s *Server) barred(u *directory.User) *refusal {
-	if u.Locked {
+	if account, ok := s.World.Account(u); ok && account.Locked {
 		return no(50053, "The account is locked.")
 	}
 	return s.mayUse(u)
@@ -170,9 +191,11 @@ func (s *Server) peopleAt(d door) []person {
 	var all []person
 	for _, t := range tenants {
 		for _, u := range s.World.Users(t.ID) {
-			if s.barred(u) == nil && len(all) < enough {
-				all = append(all, person{upn: u.UPN, name: u.DisplayName})
+			if s.barred(u) != nil || len(all) >= enough || d.tenant == nil && u.Home != "" { // who comes at home
+				continue
 			}
+			account, _ := s.World.Account(u)
+			all = append(all, person{upn: account.UPN, name: u.DisplayName})
 		}
 	}
 	return all

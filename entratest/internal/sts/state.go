@@ -62,7 +62,7 @@ func (s *store[V]) put(k string, v V) {
 
 // signIn is what a person's sign-in leaves in codes, refresh tokens and tokens.
 type signIn struct {
-	User    string    `json:"u"`           // object id
+	User    string    `json:"u"`           // object id of the account
 	Session string    `json:"s,omitempty"` // the sid claim
 	Time    time.Time `json:"t"`           // when the person proved who they are
 	Methods []string  `json:"m,omitempty"` // amr: pwd, mfa
@@ -276,7 +276,7 @@ func revoked(at, since time.Time) bool { return !at.IsZero() && !since.After(at)
 type refreshToken struct {
 	signIn
 	Client string `json:"c"`
-	Tenant string `json:"n"`           // the user's tenant
+	Tenant string `json:"n"`           // where the account is at home
 	Scope  string `json:"p,omitempty"` // of the request that it came from
 	V1     bool   `json:"o,omitempty"` // that request was to the v1 endpoint
 	SPA    bool   `json:"w,omitempty"` // of a single-page application

@@ -403,7 +403,8 @@ func (q *tokenRequest) forUser(i issuance, user *directory.User, by signIn, chai
 	i.roles = appRoles(s.World.AppRolesOf(i.tenant.ID, user.ID, i.target.Resource.ClientID))
 	if offline {
 		now := s.World.Now()
-		chain.signIn, chain.Client, chain.Tenant, chain.Issued = by, i.client.ClientID, user.Tenant, now
+		account, _ := s.World.Account(user) // who has none may not sign in
+		chain.signIn, chain.Client, chain.Tenant, chain.Issued = by, i.client.ClientID, account.Tenant, now
 		if chain.Born.IsZero() {
 			chain.Born = now
 		}
@@ -422,11 +423,31 @@ func (q *tokenRequest) signedIn(tenant, id string, since signIn, issued string) 
 	if refused := q.s.mayUse(u); refused != nil {
 		return nil, refused
 	}
-	if revoked(u.SessionsRevoked, since.Time) {
+	if account, _ := q.s.World.Account(u); revoked(account.SessionsRevoked, since.Time) {
 		return nil, no(50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. "+
-			"The grant was issued on '%s' and the TokensValidFrom date (before which tokens are not valid) for this user is '%s'.", issued, timestamp(u.SessionsRevoked)).as("invalid_grant").sub("bad_token")
+			"The grant was issued on '%s' and the TokensValidFrom date (before which tokens are not valid) for this user is '%s'.", issued, timestamp(account.SessionsRevoked)).as("invalid_grant").sub("bad_token")
 	}
 	return u, nil
+}
+
+// userIn returns the user that an account is in a tenant, and refuses where it
+// is none.
+func (q *tokenRequest) userIn(tenant *directory.Tenant, account *directory.User) (*directory.User, *refusal) {
+	u, ok := q.s.World.UserOf(tenant.ID, account)
+	if !ok {
+		return nil, no(50020, "User account '{EUII Hidden}' from identity provider '%s' does not exist in tenant '%s' and cannot access the application '%s'(%s) in that tenant. "+
+			"The account needs to be added as an external user in the tenant first.", q.at.issuer(account.Tenant, 1), tenant.Name, q.client.ClientID, q.client.Name).as("invalid_grant")
+	}
+	return u, q.s.mayUse(u)
+}
+
+// tenantFor is the tenant that a request of an account is to: the one that it
+// names, or else where the account is at home.
+func (q *tokenRequest) tenantFor(account *directory.User) *directory.Tenant {
+	if q.at.Tenant != nil {
+		return q.at.Tenant
+	}
+	return q.s.tenantOf(account)
 }
 
 // wantedForUser reads what a request of a user asks for, given what the first

@@ -41,7 +41,11 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 		return issuance{}, refused
 	}
 	tenant, _ := s.World.Tenant(code.Tenant)
-	user, refused := q.signedIn(code.Tenant, code.User, code.signIn, timestamp(code.Time))
+	account, refused := q.signedIn("", code.User, code.signIn, timestamp(code.Time))
+	if refused != nil {
+		return issuance{}, refused
+	}
+	user, refused := q.userIn(tenant, account)
 	if refused != nil {
 		return issuance{}, refused
 	}
@@ -157,14 +161,6 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 	case !now.Before(t.Issued.Add(refreshInactivity)):
 		return issuance{}, no(700082, "The refresh token has expired due to inactivity. The token was issued on %s and was inactive for 90.00:00:00.", timestamp(t.Issued)).as("invalid_grant").sub("token_expired")
 	}
-	tenant := q.at.Tenant
-	if tenant == nil {
-		tenant, _ = s.World.Tenant(t.Tenant)
-	}
-	if tenant == nil || tenant.ID != t.Tenant {
-		return issuance{}, no(50020, "User account '{EUII Hidden}' from identity provider '%s' does not exist in tenant '%s' and cannot access the application '%s'(%s) in that tenant. "+
-			"The account needs to be added as an external user in the tenant first.", q.at.issuer(t.Tenant, 1), q.at.name(), q.client.ClientID, q.client.Name).as("invalid_grant")
-	}
 	refused := q.checkOrigin(t.SPA)
 	if refused != nil {
 		return issuance{}, refused
@@ -177,7 +173,12 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
-	user, refused := q.signedIn(t.Tenant, t.User, t.signIn, timestamp(t.Issued))
+	account, refused := q.signedIn(t.Tenant, t.User, t.signIn, timestamp(t.Issued))
+	if refused != nil {
+		return issuance{}, refused
+	}
+	tenant := q.tenantFor(account)
+	user, refused := q.userIn(tenant, account) // good wherever the account is a guest
 	if refused != nil {
 		return issuance{}, refused
 	}
@@ -221,21 +222,25 @@ func (q *tokenRequest) password() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
-	user, refused := s.checkPassword(q.at.Tenant, q.form.Get("username"), q.form.Get("password"))
+	account, refused := s.checkPassword(q.at.Tenant, q.form.Get("username"), q.form.Get("password"))
 	if refused != nil {
 		return issuance{}, refused
 	}
-	if user.MFARequired {
+	tenant := q.tenantFor(account)
+	user, refused := q.userIn(tenant, account)
+	if refused != nil {
+		return issuance{}, refused
+	}
+	if user.MFARequired || account.MFARequired {
 		return issuance{}, no(50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access '%s'.",
 			directory.GraphAppID).as("invalid_grant").sub("basic_action")
 	}
-	tenant, _ := s.World.Tenant(user.Tenant)
 	i := q.issuance(tenant, auth)
 	if i.asked, refused = q.wantedForUser(tenant, "", "", q.v1); refused != nil {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	return q.forUser(i, user, s.newSignIn(user), refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
+	return q.forUser(i, user, s.newSignIn(user, account), refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
 }
 
 // withoutRedirect authenticates the client of a flow that has no redirect URI:
@@ -285,11 +290,15 @@ func (q *tokenRequest) deviceCode() (issuance, *refusal) {
 		refused.correlation = d.correlation
 		return issuance{}, refused
 	}
-	user, refused := q.signedIn("", d.User, d.signIn, timestamp(d.Time))
+	account, refused := q.signedIn("", d.User, d.signIn, timestamp(d.Time))
 	if refused != nil {
 		return issuance{}, refused
 	}
-	tenant, _ := s.World.Tenant(user.Tenant)
+	tenant := q.tenantFor(account)
+	user, refused := q.userIn(tenant, account)
+	if refused != nil {
+		return issuance{}, refused
+	}
 	if !q.revocable {
 		q.revocable, _ = canRevoke(d.Claims) // well formed: the device code endpoint has read it
 	}
@@ -389,5 +398,10 @@ func (q *tokenRequest) userAssertion(raw string) (*directory.User, signIn, *refu
 	}
 	by := signIn{User: c.User, Session: c.Session, Time: time.Unix(c.Issued, 0), Methods: c.Methods}
 	user, refused := q.signedIn(c.Tenant, c.User, by, timestamp(by.Time))
-	return user, by, refused
+	if refused != nil {
+		return nil, by, refused
+	}
+	account, _ := s.World.Account(user)
+	by.User = account.ID
+	return user, by, nil
 }
