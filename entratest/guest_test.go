@@ -38,7 +38,7 @@ func TestAGuestLooksAtGraph(t *testing.T) {
 	if !strings.Contains(me.text, `{"signInType":"federated","issuer":"ExternalAzureAD","issuerAssignedId":null}`) {
 		t.Errorf("identities: %s", me.text)
 	}
-	g.call(403, "GET", "/users", "") // guests do not look around
+	g.call(403, "GET", "/users", "")                                                                                // guests do not look around
 	if got := keeper.call(200, "POST", "/users/"+guest.ID+"/revokeSignInSessions", "").body["value"]; got != true { // does nothing: the sessions are at home
 		t.Errorf("revoked: %v", got)
 	}
