@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -332,6 +333,9 @@ func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
 		out = a.lines // each result is a value of its own, as jq prints them
 	}
 	if filter != nil {
+		limit := debug.SetMemoryLimit(-1)
+		defer debug.SetMemoryLimit(limit)
+		debug.SetMemoryLimit(min(limit, jqMemory))
 		out = &filtered{ctx: ctx, filter: filter, to: out}
 	}
 	if c.all {

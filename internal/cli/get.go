@@ -35,7 +35,8 @@ func (inv *invocation) getCommand() *cobra.Command {
 			"--jq chooses from the answer; where items are printed (--all, or -o ndjson,\n" +
 			"table, csv) from each of them. Strings are printed as they are; with -o json\n" +
 			"every result is one JSON value, as jq prints it, and with --all all of them are\n" +
-			"one array.\n\n" +
+			"one array. What it gets at a time, an answer or an item, may take 256 MiB of\n" +
+			"memory, which is some 60 MiB of users; --all and $top make it less.\n\n" +
 			"A service that throttles or fails is asked again. --timeout bounds the whole\n" +
 			"call: with --all every page, and every wait between them. Where it is not given,\n" +
 			"one answer gets a minute, and --all goes on as long as pages come.\n\n" +

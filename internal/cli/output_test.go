@@ -3,15 +3,18 @@ package cli
 import (
 	"bytes"
 	"encoding/csv"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/itchyny/gojq"
 )
 
 const twoUsers = `{"value":[
@@ -318,5 +321,103 @@ func BenchmarkForms(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestAFilterSeesTheValuesThatWereSent(t *testing.T) {
+	for _, text := range []string{
+		`null`, `true`, `""`, `0`, `-0`, `-7`, `1.50`, `1e400`, `12345678901234567890`, `"a\u0000\ud83d\ude00\n"`, `[]`, `{}`, `[[],{},[{}]]`,
+		`{"a":1,"b":[1,"x",null,{"a":2}],"":false}`, `{"a":1,"a":2}`,
+		`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10}`,
+	} {
+		d := stdjson.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		var want any
+		if err := d.Decode(&want); err != nil {
+			t.Fatal(err)
+		}
+		r := valueReader{d: jsontext.NewDecoder(strings.NewReader(text), jsontext.AllowDuplicateNames(true)), names: map[string]string{}}
+		got, err := r.value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := gojq.Marshal(got); string(got) != string(must(gojq.Marshal(want))) {
+			t.Errorf("%s became %s", text, got)
+		}
+	}
+	// The empty ones are shared, and no filter changes them.
+	var out bytes.Buffer
+	filter, err := compileJQ(`.[0].a = 1 | .[1] += [2] | .[1][5] = 1 | .[3].b |= 3`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &filtered{ctx: t.Context(), filter: filter, to: sinkTo(&out, "ndjson")}
+	for range 2 {
+		if err := f.item(jsontext.Value(`[{},[],{},{}]`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.end(true); err != nil {
+		t.Fatal(err)
+	}
+	if want := `[{"a":1},[2,null,null,null,null,1],{},{"b":3}]`; out.String() != want+"\n"+want+"\n" {
+		t.Errorf("got %s", out.String())
+	}
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestAFilterCountsTheMemoryOfWhatItGets(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory of its own")
+	}
+	unique := func(n int) string { return fmt.Sprintf(`{"k%d":%d}`, n, n) }
+	for name, shape := range map[string]func(int) string{
+		"empty objects": func(int) string { return `{}` }, "one short member": func(int) string { return `{"":0}` }, "ints": func(int) string { return `1000` },
+		"short texts": func(int) string { return `"a"` }, "fractions": func(int) string { return `1.5` }, "arrays of one": func(int) string { return `[1]` },
+		"nine members": func(int) string { return `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1}` }, "names that differ": unique,
+		"one large object": func(n int) string { return strings.Trim(unique(n), "{}") },
+		"nested":           func(int) string { return strings.Repeat(`{"":`, 1000) + "0" + strings.Repeat("}", 1000) },
+	} {
+		open, end := "[", "]"
+		if name == "one large object" {
+			open, end = "{", "}"
+		}
+		page := func(size int) []byte {
+			b := []byte(open + shape(0))
+			for n := 1; len(b) < size; n++ {
+				b = append(append(b, ','), shape(n)...)
+			}
+			return append(b, end...)
+		}
+		body := page(1 << 20)
+		r := valueReader{d: jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true)), names: map[string]string{}}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		v, err := r.value()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if took := int(after.HeapAlloc - before.HeapAlloc); took > r.taken+r.taken/10 {
+			t.Errorf("%s: %d bytes were counted, and it took %d", name, r.taken, took)
+		}
+		runtime.KeepAlive(v)
+		runtime.KeepAlive(body)
+	}
+
+	call, _ := api(t, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"value":[`+strings.Repeat(`{"":0},`, 1<<20)+`0]}`)
+	})
+	got := call("/users", "--jq", ".value[0]")
+	if got.status != StatusFailed || got.stdout != "" || !strings.Contains(got.stderr, "--jq would take more than 256 MiB of memory for one answer") || !strings.Contains(got.stderr, "fix:   let it see less at a time: with --all") {
+		t.Errorf("%+v", got)
 	}
 }
