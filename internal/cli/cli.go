@@ -69,7 +69,8 @@ type invocation struct {
 	startTrace sync.Once
 	hidden     []string // addresses that no trace shows
 	// opened is the store, once a command has opened it.
-	opened *filestore.Store
+	opened   *filestore.Store
+	warnings sync.Map // those that were told
 	// status is the exit status of a command that ran another program.
 	status int
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fobauth/fob"
@@ -282,7 +283,12 @@ func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
 	}
 	store, err := filestore.Open(storeDir(s))
 	if err != nil {
-		return nil, &problem{err: err, text: "opening the token store", fix: or(adviseSystem(err), "name another directory with --cache-dir or FOB_CACHE_DIR")}
+		p := &problem{err: err, text: "opening the token store", fix: adviseSystem(err)}
+		// What the store itself refuses, it says what to do about.
+		if _, system := errors.AsType[syscall.Errno](err); p.fix == "" && system {
+			p.fix = "name another directory with --cache-dir or FOB_CACHE_DIR"
+		}
+		return nil, p
 	}
 	inv.opened = store
 	return store, nil

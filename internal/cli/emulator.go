@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"net"
 	"os"
@@ -126,11 +127,14 @@ func (inv *invocation) startEmulator(cfg entratest.Config) (*entratest.Emulator,
 		e, err = entratest.Start(cfg)
 	}
 	var listening *net.OpError
+	var file *fs.PathError
 	switch {
 	case err == nil:
 		return e, nil
 	case errors.As(err, &listening):
 		return nil, &problem{status: StatusFailed, err: err, fix: "choose another address, or a free port with --listen 127.0.0.1:0"}
+	case adviseSystem(err) != "", errors.As(err, &file) && cfg.StateDir != "" && strings.HasPrefix(file.Path, filepath.Dir(cfg.StateDir)):
+		return nil, &problem{status: StatusFailed, err: err, fix: or(adviseSystem(err), "name another directory with --cache-dir or FOB_CACHE_DIR")}
 	}
 	return nil, &problem{status: StatusUsage, err: err, try: inv.command + " --help"}
 }
@@ -286,7 +290,7 @@ func (inv *invocation) emulatorRunCommand() *cobra.Command {
 		// kept apart from the user's.
 		dir, err := os.MkdirTemp("", "fob-emulator-")
 		if err != nil {
-			return err
+			return &problem{text: "making a directory for the emulator's tokens", err: err, fix: "name with TMPDIR a directory that can be written"}
 		}
 		defer os.RemoveAll(dir)
 		withdraw, err := Announce(dir, e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -107,6 +108,9 @@ func (x *export) check(address string, inv *invocation) error {
 		return usage("--delta keeps a file current, and - is none", "name a file with --to")
 	case x.delta && x.form == "csv":
 		return usage("--delta keeps an NDJSON file current; CSV does not hold what a change is applied to", "name a file that ends in .ndjson")
+	}
+	if info, err := os.Stat(filepath.Dir(x.to)); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return usage("there is no directory for --to "+quoted(x.to), "make it first, or name another file")
 	}
 	return nil
 }

@@ -190,6 +190,10 @@ func adviseSystem(err error) string {
 		return "let programs open more files (ulimit -n), or have fewer of them run at once, then try again"
 	case errors.Is(err, syscall.EFBIG):
 		return "let programs write larger files (ulimit -f), then try again"
+	case errors.Is(err, syscall.EROFS):
+		return "name a place that can be written; for tokens with --cache-dir or FOB_CACHE_DIR"
+	case errors.Is(err, syscall.ENOLCK):
+		return "name a place on a local disk, for this file system has no locks; for tokens with --cache-dir or FOB_CACHE_DIR"
 	case errors.Is(err, syscall.EIO):
 		return "the disk reports an error: look into the system's log, then try again"
 	}
@@ -274,7 +278,7 @@ func (inv *invocation) note(format string, args ...any) {
 	fmt.Fprintf(inv.Stderr, "fob: note: %s\n", oneLine(fmt.Sprintf(format, args...)))
 }
 
-// warn tells the person about something that went wrong without failing.
+// warn tells the person, once, about something that went wrong without failing.
 func (inv *invocation) warn(err error) {
 	if errors.Is(err, context.Canceled) {
 		return // that was the person
@@ -283,7 +287,9 @@ func (inv *invocation) warn(err error) {
 	if fix := adviseSystem(err); fix != "" {
 		text += "; " + fix
 	}
-	fmt.Fprintf(inv.Stderr, "fob: warning: %s\n", oneLine(text))
+	if _, told := inv.warnings.LoadOrStore(text, true); !told {
+		fmt.Fprintf(inv.Stderr, "fob: warning: %s\n", oneLine(text))
+	}
 }
 
 func or(a, b string) string {

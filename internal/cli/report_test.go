@@ -19,6 +19,8 @@ func TestWhatTheSystemHasNoMoreOfIsNamedWithWhatToDo(t *testing.T) {
 		{&os.LinkError{Op: "rename", Old: "f", New: "g", Err: syscall.EDQUOT}, "the quota raised"},
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}, "ulimit -n"},
 		{&fs.PathError{Op: "write", Path: "f", Err: syscall.EFBIG}, "ulimit -f"},
+		{&fs.PathError{Op: "open", Path: "f", Err: syscall.EROFS}, "a place that can be written"},
+		{&fs.PathError{Op: "flock", Path: "f", Err: syscall.ENOLCK}, "on a local disk"},
 		{&problem{status: StatusFailed, text: "opening", err: &fs.PathError{Op: "read", Path: "f", Err: syscall.EIO}}, "the system's log"},
 	} {
 		var stderr strings.Builder

@@ -237,12 +237,16 @@ func (s *Store) Verify(ctx context.Context) iter.Seq2[Record, error] {
 // cannot remove: without the key, what stays can never be opened. The store
 // can be used afterwards, it starts over with a new key.
 func (s *Store) Clear(ctx context.Context) error {
-	var errs []error
+	var failed error // the first time
+	stay := 0
 	for key, err := range s.List(ctx) {
 		if err == nil {
 			err = s.remove(key)
 		}
-		errs = append(errs, err)
+		if err != nil {
+			stay++
+		}
+		failed = cmp.Or(failed, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -253,8 +257,10 @@ func (s *Store) Clear(ctx context.Context) error {
 	for _, name := range locks {
 		s.removeLock(name)
 	}
-	errs = append(errs, s.remove(keyName), s.flush())
-	return errors.Join(errs...)
+	if stay > 1 {
+		failed = fmt.Errorf("%w, and %d more of its records", failed, stay-1)
+	}
+	return cmp.Or(s.remove(keyName), failed, s.flush())
 }
 
 // ready is what every method asks first.

@@ -320,6 +320,23 @@ func TestClearRemovesRecordsAndKey(t *testing.T) {
 	}
 }
 
+func TestClearSaysWhatStays(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for _, name := range []string{"account-00", "token-00", "token-01"} { // no files, and not empty
+		if err := os.MkdirAll(filepath.Join(dir, name, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.Clear(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "account-00") || !strings.HasSuffix(err.Error(), ", and 2 more of its records") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, keyName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the key is left: %v", err)
+	}
+}
+
 func TestAStoreStartsOverAfterClear(t *testing.T) {
 	s := open(t, tempDir(t))
 	put(t, s, "token-0a", "old")

@@ -64,8 +64,6 @@ func (s *Store) waitLock(ctx context.Context, file *flock.Flock) error {
 			s.root.Chmod(filepath.Join(locksName, filepath.Base(file.Path())), 0o600)
 			repaired = true
 			continue
-		case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ENOTSUP):
-			return fmt.Errorf("locking %s: %w; the file system has no locks, so keep the store on a local disk", file.Path(), bare(err))
 		case err != nil && !errors.Is(err, syscall.EINTR): // which network file systems answer to any signal
 			return fmt.Errorf("locking %s: %w", file.Path(), bare(err))
 		}
