@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"net/http"
 	"net/url"
@@ -135,6 +136,10 @@ func (d *Changes) Resync() bool { return d.resync }
 // Removed items have an "@removed" member. The same item may come more than
 // once; the last one counts.
 //
+// A service that never comes to an end is given up as by Pages, after pages that
+// lead back or hold nothing, and also after a thousand pages in a row with
+// changes that it had sent before.
+//
 // A link that is too old is followed to the full query that the service offers
 // instead, see [Changes.Resync]. Where it offers none, the error is
 // [ErrExpired].
@@ -146,12 +151,17 @@ func (d *Changes) Items(ctx context.Context) iter.Seq2[jsontext.Value, error] {
 			yield(nil, err)
 			return
 		}
+		said := echoes{pages: map[uint64]bool{}}
 		link, stopped := w.home, false
 		for link != nil {
 			var failure error
 			from := link
 			link = nil
 			w.each(ctx, from, func(p *page) bool {
+				if said.add(p); said.again > maxEmpty {
+					failure = fmt.Errorf("%s sent %d pages in a row with changes that it had sent before; is it a loop?", w.home.Host, said.again)
+					return false
+				}
 				for i := range p.items {
 					if !yield(p.item(i), nil) {
 						stopped = true
@@ -171,6 +181,7 @@ func (d *Changes) Items(ctx context.Context) iter.Seq2[jsontext.Value, error] {
 					yield(nil, failure)
 					return
 				}
+				said = echoes{pages: map[uint64]bool{}}
 			}
 		}
 		if d.link == "" {
@@ -181,6 +192,29 @@ func (d *Changes) Items(ctx context.Context) iter.Seq2[jsontext.Value, error] {
 			d.link = ""
 			yield(nil, err)
 		}
+	}
+}
+
+// echoes notices a service that tells the same changes again and again, each
+// time with a new link, and never comes to an end. Lists of other kinds may have
+// pages that are alike: items without what tells them apart.
+type echoes struct {
+	pages map[uint64]bool // by their items
+	again int             // pages in a row that were there before; those without items do not count
+}
+
+var echoSeed = maphash.MakeSeed()
+
+func (e *echoes) add(p *page) {
+	if len(p.items) == 0 {
+		return
+	}
+	var sum uint64
+	for i := range p.items {
+		sum = sum*31 + maphash.Bytes(echoSeed, p.item(i))
+	}
+	if e.again++; !e.pages[sum] {
+		e.pages[sum], e.again = true, 0
 	}
 }
 

@@ -419,6 +419,54 @@ func TestAServiceThatOffersAFullQueryForeverIsLeft(t *testing.T) {
 	}
 }
 
+func TestChangesThatNeverEndAreGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		items func(n int) string
+		link  func(n int) int
+		want  string
+		most  int
+	}{
+		"a link that leads back":    {func(n int) string { return fmt.Sprintf(`{"id":"%d"}`, n) }, func(n int) int { return n % 5 }, "read before", 10},
+		"nothing, again and again":  {func(int) string { return "" }, func(n int) int { return n }, "1001 pages without an item", 1100},
+		"the same, again and again": {func(int) string { return `{"id":"1"}` }, func(n int) int { return n }, "1001 pages in a row with changes that it had sent before", 1100},
+		"the same few, and nothing": {func(n int) string { return []string{"", `{"id":"1"}`, `{"id":"2","@removed":{}}`}[n%3] }, func(n int) int { return n }, "sent before", 1700},
+	} {
+		requests := 0
+		w := serve(t, func(rw http.ResponseWriter, r *http.Request) {
+			requests++
+			fmt.Fprintf(rw, `{"@odata.nextLink":"http://%s/v1.0/users/delta?$skiptoken=%d","value":[%s]}`, r.Host, test.link(requests), test.items(requests))
+		})
+		changes := w.Delta("/users/delta", nil)
+		var failure error
+		for _, err := range changes.Items(t.Context()) {
+			failure = err
+		}
+		if wantError(t, failure, test.want); requests > test.most || changes.Link() != "" {
+			t.Errorf("%s: %d requests, and goes on at %q", name, requests, changes.Link())
+		}
+	}
+}
+
+func TestChangesThatComeTwiceAreNoLoop(t *testing.T) {
+	n := 0
+	w := serve(t, func(rw http.ResponseWriter, r *http.Request) {
+		link := "nextLink"
+		if n++; n == 2000 {
+			link = "deltaLink"
+		}
+		fmt.Fprintf(rw, `{"@odata.%s":"http://%s/v1.0/users/delta?$skiptoken=%d","value":[{"id":"%d"}]}`, link, r.Host, n, n%1000)
+	})
+	changes := w.Delta("/users/delta", nil)
+	for _, err := range changes.Items(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changes.Link() == "" {
+		t.Error("there is no link to the next changes")
+	}
+}
+
 func TestAListThatIsNoDeltaQueryIsRecognized(t *testing.T) {
 	w := serve(t, book(`{"value":[]}`))
 	var last error

@@ -218,34 +218,66 @@ type change struct {
 
 // changes asks for what has changed since link.
 func (x *export) changes(ctx context.Context, link string, m *meter) (known map[string]*change, resync bool, next string, err error) {
-	known = map[string]*change{}
+	list := newChangeList()
 	d := x.client.Delta(link, x.header)
 	for item, err := range d.Items(ctx) {
 		if err != nil {
 			return nil, false, "", err
 		}
 		if d.Resync() && !resync {
-			resync, known = true, map[string]*change{}
+			resync, list = true, newChangeList()
 		}
-		id, removed, err := identify(item)
-		if err != nil {
+		if err := list.add(item); err != nil {
 			return nil, false, "", err
 		}
-		switch latest := known[id]; {
-		case removed:
-			known[id] = &change{turn: len(known)}
-		case latest == nil || latest.item == nil:
-			known[id] = &change{item: item.Clone(), fresh: latest != nil, turn: len(known)}
-		default:
-			if latest.item, err = merge(latest.item, item); err != nil {
-				return nil, false, "", err
-			}
-		}
 		if m.due() {
-			m.show(thousands(int64(len(known))) + " changes")
+			m.show(thousands(int64(len(list.known))) + " changes")
 		}
 	}
-	return known, resync || d.Resync(), d.Link(), nil
+	return list.known, resync || d.Resync(), d.Link(), nil
+}
+
+// changeList holds changes until all of them are there, for only then is the
+// file touched.
+type changeList struct {
+	known map[string]*change
+	left  int // bytes that it may still have
+}
+
+func newChangeList() *changeList {
+	return &changeList{map[string]*change{}, 1 << 30} // two million users
+}
+
+// changeSize is about what a change takes beside its item.
+const changeSize = 200
+
+func (l *changeList) add(item jsontext.Value) error {
+	id, removed, err := identify(item)
+	if err != nil {
+		return err
+	}
+	latest := l.known[id]
+	if latest == nil {
+		l.left -= changeSize + len(id)
+	} else {
+		l.left += len(latest.item)
+	}
+	switch {
+	case removed:
+		latest = &change{turn: len(l.known)}
+	case latest == nil || latest.item == nil:
+		latest = &change{item: item.Clone(), fresh: latest != nil, turn: len(l.known)}
+	default:
+		if latest.item, err = merge(latest.item, item); err != nil {
+			return err
+		}
+	}
+	l.known[id] = latest
+	if l.left -= len(latest.item); l.left < 0 {
+		return &problem{text: "the service tells of more than 1 GiB of changes, or of changes without end",
+			fix: "name less with $select, or copy everything again: --replace"}
+	}
+	return nil
 }
 
 // identify returns the id of an item, and whether it says that it is gone.

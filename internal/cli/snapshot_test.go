@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/fobauth/fob/graph"
 )
 
@@ -202,5 +204,32 @@ func TestTheProgressOfAnExportInOneLine(t *testing.T) {
 	}
 	if got := progressText(graph.Progress{Items: 500000, Total: 1000000, Elapsed: 2e9, Throttled: 65e9}); got != "500,000 of 1,000,000 items  50 %  250,000/s  throttled 1m5s  2 s left" {
 		t.Error(got)
+	}
+}
+
+func TestChangesOfAnyLengthAreNotKept(t *testing.T) {
+	l := newChangeList()
+	l.left = 10_000
+	for range 1000 { // what comes again takes the place of what was there
+		for _, item := range []string{`{"id":"1","name":"one"}`, `{"id":"2","@removed":{}}`, `{"id":"2","name":"two"}`} {
+			if err := l.add(jsontext.Value(item)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var err error
+	n := 0
+	for ; err == nil && n < 1000; n++ {
+		err = l.add(jsontext.Value(fmt.Sprintf(`{"id":"n%d"}`, n)))
+	}
+	if err == nil || !strings.Contains(err.Error(), "more than 1 GiB of changes, or of changes without end") || n < 20 {
+		t.Errorf("after %d changes: %v", n, err)
+	}
+	l.left = 10_000
+	for n, err = 0, nil; err == nil && n < 1000; n++ { // a group whose members come page after page
+		err = l.add(jsontext.Value(fmt.Sprintf(`{"id":"1","members@delta":[{"id":"m%d"}]}`, n)))
+	}
+	if err == nil || n < 100 {
+		t.Errorf("after %d members: %v", n, err)
 	}
 }
