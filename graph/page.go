@@ -50,8 +50,10 @@ const (
 	usualPage  = 2 << 20
 	usualItems = 64 << 10
 	maxItems   = 1 << 20
-	maxLink    = 64 << 10
 )
+
+// MaxLink is how long a link to a further page may be, in bytes of its JSON.
+const MaxLink = 64 << 10
 
 // claim asks for more than a usual page has.
 func (p *page) claim(bytes int) error {
@@ -250,8 +252,8 @@ func (p *page) link(to *string) error {
 		return nil
 	case v.Kind() != '"':
 		return errors.New("a link to the next page that is no text")
-	case len(v) > maxLink:
-		return fmt.Errorf("a link to the next page of more than %d KiB", maxLink>>10)
+	case len(v) > MaxLink:
+		return fmt.Errorf("a link to the next page of more than %d KiB", MaxLink>>10)
 	}
 	link, err := jsontext.AppendUnquote(nil, v)
 	if err == nil && *to != "" && *to != string(link) {

@@ -288,8 +288,8 @@ func TestAPageThatIsTooLargeIsNotRead(t *testing.T) {
 
 func TestWhatNoServiceSendsIsNotKept(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"value":[1],"@odata.nextLink":"https://x/` + strings.Repeat("x", maxLink) + `"}`:  "a link to the next page of more than 64 KiB",
-		`{"value":[1],"@odata.deltaLink":"https://x/` + strings.Repeat("x", maxLink) + `"}`: "a link to the next page of more than 64 KiB",
+		`{"value":[1],"@odata.nextLink":"https://x/` + strings.Repeat("x", MaxLink) + `"}`:  "a link to the next page of more than 64 KiB",
+		`{"value":[1],"@odata.deltaLink":"https://x/` + strings.Repeat("x", MaxLink) + `"}`: "a link to the next page of more than 64 KiB",
 		`{"value":[0` + strings.Repeat(",0", 2*maxItems) + `]}`:                             "a page of more than 1048576 items; ask for fewer with $top",
 	} {
 		w := serve(t, says(200, body))

@@ -711,7 +711,7 @@ func readCollection(d *jsontext.Decoder, out sink) (collection bool, next string
 			var raw jsontext.Value
 			if raw, err = d.ReadValue(); err == nil && raw.Kind() != 'n' {
 				var link string
-				if len(raw) > maxLink || json.Unmarshal(raw, &link) != nil || next != "" && next != link {
+				if len(raw) > graph.MaxLink || json.Unmarshal(raw, &link) != nil || next != "" && next != link {
 					wrong = errLink
 				}
 				next = link
@@ -732,10 +732,7 @@ func readCollection(d *jsontext.Decoder, out sink) (collection bool, next string
 	return collection, next, nil
 }
 
-// maxLink bounds a link to the next page in bytes.
-const maxLink = 64 << 10
-
-var errLink = fmt.Errorf("its link to the next page is none or has more than %d KiB, or there are two of them", maxLink>>10)
+var errLink = fmt.Errorf("its link to the next page is none or has more than %d KiB, or there are two of them", graph.MaxLink>>10)
 
 func readElements(d *jsontext.Decoder, out sink) error {
 	if _, err := d.ReadToken(); err != nil {
