@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // table holds the lines of aadsts.tsv, sorted by code.
@@ -243,10 +244,12 @@ func Search(words string) []Code {
 		score int
 	}
 	var matches []match
-	for code := range All() {
+	all := entries()
+	for i := range all {
+		entry := &all[i]
 		score := 0
 		for _, word := range wanted {
-			points := worth(code, word)
+			points := entry.worth(word)
 			if points == 0 {
 				score = 0
 				break
@@ -254,7 +257,7 @@ func Search(words string) []Code {
 			score += points
 		}
 		if score > 0 {
-			matches = append(matches, match{code, score})
+			matches = append(matches, match{entry.Code, score})
 		}
 	}
 	slices.SortStableFunc(matches, func(a, b match) int { return cmp.Compare(b.score, a.score) })
@@ -265,16 +268,32 @@ func Search(words string) []Code {
 	return codes
 }
 
+// entry is a code with its texts as they are compared with words.
+type entry struct {
+	Code
+	number, name, oauth, meaning, rest string
+}
+
+// entries are made once: to fold the texts takes a hundred times as long as to
+// look through them.
+var entries = sync.OnceValue(func() []entry {
+	var all []entry
+	for c := range All() {
+		all = append(all, entry{c, strconv.Itoa(c.Number), strings.ToLower(c.Name), fold(c.OAuthError), fold(c.Meaning), fold(c.Cause + " " + c.Fix + " " + c.OAuthNote)})
+	}
+	return all
+})
+
 // worth says how much a word tells about a code; 0 means it is not there.
-func worth(code Code, word string) int {
+func (e *entry) worth(word string) int {
 	switch {
-	case word == strconv.Itoa(code.Number):
+	case word == e.number:
 		return 10
-	case strings.Contains(strings.ToLower(code.Name), word), strings.Contains(fold(code.OAuthError), word):
+	case strings.Contains(e.name, word), strings.Contains(e.oauth, word):
 		return 4
-	case strings.Contains(fold(code.Meaning), word):
+	case strings.Contains(e.meaning, word):
 		return 2
-	case strings.Contains(fold(code.Cause+" "+code.Fix+" "+code.OAuthNote), word):
+	case strings.Contains(e.rest, word):
 		return 1
 	}
 	return 0

@@ -240,3 +240,12 @@ func ExampleParse() {
 	fmt.Println(codes, cause.Name)
 	// Output: [70002 50012] AuthenticationFailed
 }
+
+func BenchmarkSearch(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(Search("redirect uri mismatch")) == 0 {
+			b.Fatal("nothing was found")
+		}
+	}
+}

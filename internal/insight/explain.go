@@ -542,7 +542,11 @@ func explainWord(text string) *Explanation {
 		e.guide(guide)
 		return e
 	}
-	if found := aadsts.Search(text); len(found) > 0 && !strings.ContainsAny(text, ".{}") {
+	var found []aadsts.Code
+	if !strings.ContainsAny(text, ".{}") {
+		found = aadsts.Search(text)
+	}
+	if len(found) > 0 {
 		e := &Explanation{Source: "words", Summary: fmt.Sprintf("%s match %q", count(int64(len(found)), "code"), clean(text, 60))}
 		for i, code := range found {
 			if i == 8 {
