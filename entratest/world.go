@@ -138,6 +138,9 @@ type App struct {
 	AppRoles       []string // roles that it exposes to apps and users
 	TokenVersion   int      // of access tokens for it: 1 or 2 (0 is 1)
 	MultiTenant    bool     // takes accounts of every tenant
+	OptionalClaims []string // of access tokens for it, such as "upn"
+	IDTokenClaims  []string // optional ones of its ID tokens, such as "auth_time"
+	GroupClaims    string   // which groups its tokens name: "SecurityGroup", "ApplicationGroup", "DirectoryRole" or "All"
 
 	// Consented are delegated permissions that everybody has consented to: the
 	// API's client id or identifier URI, and scopes of it.
@@ -171,12 +174,16 @@ func (e *Emulator) AddApp(a App) (App, error) {
 	if err != nil {
 		return a, fmt.Errorf("adding app %q: %w", a.Name, err)
 	}
+	if !directory.GoodGroupClaims(a.GroupClaims) {
+		return a, fmt.Errorf("adding app %q: GroupClaims %q is not one of SecurityGroup, ApplicationGroup, DirectoryRole, All", a.Name, a.GroupClaims)
+	}
 	if a.Tenant = tenant; a.ClientID == "" {
 		a.ClientID = derivedID("app", tenant, a.Name)
 	}
 	app := &directory.App{ClientID: a.ClientID, Tenant: tenant, Name: a.Name, Audience: directory.MyOrg, AllowPublicFlows: a.Public,
 		WebRedirects: slices.Clone(a.WebRedirects), SPARedirects: slices.Clone(a.SPARedirects), NativeRedirects: slices.Clone(a.NativeRedirects),
-		IdentifierURIs: slices.Clone(a.IdentifierURIs), TokenVersion: a.TokenVersion}
+		IdentifierURIs: slices.Clone(a.IdentifierURIs), TokenVersion: a.TokenVersion,
+		OptionalClaims: slices.Clone(a.OptionalClaims), IDTokenClaims: slices.Clone(a.IDTokenClaims), GroupClaims: a.GroupClaims}
 	if a.MultiTenant {
 		app.Audience = directory.MultipleOrgs
 	}

@@ -99,8 +99,13 @@ type App struct {
 	Disabled         bool                // the service principal's accountEnabled=false (7000112)
 	NoPrincipal      bool                // registered, but no service principal (7000229)
 	OptionalClaims   []string            // of access tokens for it: idtyp, xms_cc ...
+	IDTokenClaims    []string            // optional ones of its ID tokens: email, auth_time ...
+	GroupClaims      string              // groupMembershipClaims: which groups its tokens name; empty is none
 	RequiredAccess   map[string][]string // resource client id to scope values: what .default asks for. A value that only app roles have is a role
 	RequiredRoles    map[string][]string // resource client id to values of app roles, whatever scopes have the same
+
+	HomePage, LogoutURL string
+	KnownClients        []string // knownClientApplications
 
 	Created time.Time
 	Owners  []string       // object ids of users and service principals
@@ -110,6 +115,27 @@ type App struct {
 	PrincipalSecrets []AppSecret         // of the service principal at home, good beside those of the registration
 
 	world *World // that it is in
+}
+
+// GoodGroupClaims says whether a value of groupMembershipClaims means something:
+// one or more of the words that Entra has for it.
+func GoodGroupClaims(v string) bool {
+	for word := range strings.SplitSeq(v, ",") {
+		if v != "" && !slices.Contains([]string{"None", "SecurityGroup", "DirectoryRole", "ApplicationGroup", "All"}, strings.TrimSpace(word)) {
+			return false
+		}
+	}
+	return true
+}
+
+// NamesGroups says whether tokens of a name groups, or roles, of a kind.
+func (a *App) NamesGroups(kinds ...string) bool {
+	for word := range strings.SplitSeq(a.GroupClaims, ",") {
+		if slices.Contains(kinds, strings.TrimSpace(word)) {
+			return true
+		}
+	}
+	return false
 }
 
 // AppSecret is a client secret.
@@ -161,12 +187,18 @@ type FederatedCredential struct {
 type Scope struct {
 	ID, Value, Name string
 	AdminOnly       bool // only an administrator may consent
+	Disabled        bool
+
+	Description               string // for administrators; empty: the name
+	UserName, UserDescription string // what users read in place of name and description
 }
 
 // AppRole is an application permission that an app exposes.
 type AppRole struct {
 	ID, Value, Name   string
+	Description       string // empty: the name
 	ForUsers, ForApps bool
+	Disabled          bool
 }
 
 // Grant is consent: Client may act on Resource with Scopes for User, or for

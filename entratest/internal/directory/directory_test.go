@@ -282,6 +282,9 @@ consented."https://graph.microsoft.com" = ["User.Read"]
 name = "tasks"
 identifier_uris = ["api://tasks"]
 token_version = 2
+optional_claims = ["upn"]
+id_token_claims = ["email"]
+group_claims = "SecurityGroup"
 scope = [{ value = "use" }, { value = "manage", admin_only = true }]
 role = [{ value = "Tasks.Do", for_apps = true }, { value = "Tasks.See", for_users = true }]
 
@@ -344,7 +347,7 @@ func TestAWorldFileReplacesTheWorld(t *testing.T) {
 		t.Errorf("app: %+v", a)
 	}
 	tasks, ok := w.Resource(tenant.ID, "api://tasks")
-	if !ok || tasks.TokenVersion != 2 || !tasks.Scopes[1].AdminOnly {
+	if !ok || tasks.TokenVersion != 2 || tasks.GroupClaims != "SecurityGroup" || len(tasks.OptionalClaims) != 1 || len(tasks.IDTokenClaims) != 1 || !tasks.Scopes[1].AdminOnly {
 		t.Errorf("tasks: %+v", tasks)
 	}
 	got := map[string][]string{
@@ -551,6 +554,7 @@ func TestAWorldFileThatIsWrongSaysWhere(t *testing.T) {
 		`group 1: there is no user or group "eve@fob.example"`:                              "[[group]]\nname = 'x'\nmembers = ['eve@fob.example']\n",
 		`app 1: give it a name`:                                                             "[[app]]\ntenant = 'fob.example'\n",
 		`app 1: audience "Everybody" is not one of`:                                         "[[app]]\nname = 'x'\naudience = 'Everybody'\n",
+		`app 1: group_claims "Everybody" is not one of`:                                     "[[app]]\nname = 'x'\ngroup_claims = 'Everybody'\n",
 		`app 1: token_version 3 is neither 1 nor 2`:                                         "[[app]]\nname = 'x'\ntoken_version = 3\n",
 		`is Microsoft's own`:                                                                "[[app]]\nid = '" + GraphAppID + "'\nname = 'x'\n",
 		`app 1: open `:                                                                      "[[app]]\nname = 'x'\ncertificates = ['nowhere.pem']\n",

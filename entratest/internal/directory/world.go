@@ -722,10 +722,20 @@ func (w *World) AppRolesOf(tenant, principal, resource string) []string {
 	return values
 }
 
+// Assigned says whether a principal (a group's object id, for one) is assigned to
+// a resource, with a role or without.
+func (w *World) Assigned(tenant, principal, resource string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.ContainsFunc(w.roles, func(a RoleAssignment) bool {
+		return a.Tenant == tenant && a.Principal == principal && a.Resource == resource
+	})
+}
+
 // Scope returns the delegated permission of a with this value, in any case.
 func (a *App) Scope(value string) (Scope, bool) {
 	for _, s := range a.Scopes {
-		if strings.EqualFold(s.Value, value) {
+		if strings.EqualFold(s.Value, value) && !s.Disabled {
 			return s, true
 		}
 	}

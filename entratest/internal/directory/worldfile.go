@@ -122,6 +122,8 @@ type fileApp struct {
 	Disabled            bool                `toml:"disabled"`
 	NoPrincipal         bool                `toml:"no_principal"`
 	OptionalClaims      []string            `toml:"optional_claims"`
+	IDTokenClaims       []string            `toml:"id_token_claims"`
+	GroupClaims         string              `toml:"group_claims"`
 	Required            map[string][]string `toml:"required"`
 	Granted             map[string][]string `toml:"granted"`
 	Consented           map[string][]string `toml:"consented"`
@@ -519,7 +521,7 @@ func (l *loader) app(p toml.Primitive) error {
 		a = *old
 	}
 	f = fileApp{ID: a.ClientID, Tenant: a.Tenant, Name: a.Name, Audience: a.Audience, AllowPublicFlows: a.AllowPublicFlows, IDTokenImplicit: a.IDTokenImplicit,
-		AccessTokenImplicit: a.AccessTokenImplicit, TokenVersion: a.TokenVersion, AssignmentNeeded: a.AssignmentNeeded, Disabled: a.Disabled, NoPrincipal: a.NoPrincipal}
+		AccessTokenImplicit: a.AccessTokenImplicit, TokenVersion: a.TokenVersion, AssignmentNeeded: a.AssignmentNeeded, Disabled: a.Disabled, NoPrincipal: a.NoPrincipal, GroupClaims: a.GroupClaims}
 	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
 	}
@@ -546,6 +548,10 @@ func (l *loader) app(p toml.Primitive) error {
 	if f.TokenVersion < 0 || f.TokenVersion > 2 {
 		return fmt.Errorf("token_version %d is neither 1 nor 2", f.TokenVersion)
 	}
+	if !GoodGroupClaims(f.GroupClaims) {
+		return fmt.Errorf("group_claims %q is not one of None, SecurityGroup, DirectoryRole, ApplicationGroup, All", f.GroupClaims)
+	}
+	a.IDTokenClaims, a.GroupClaims = given(f.IDTokenClaims, a.IDTokenClaims), f.GroupClaims
 	a.ClientID, a.Tenant, a.Name, a.Audience, a.AllowPublicFlows = f.ID, t.ID, f.Name, f.Audience, f.AllowPublicFlows
 	a.IDTokenImplicit, a.AccessTokenImplicit, a.TokenVersion = f.IDTokenImplicit, f.AccessTokenImplicit, f.TokenVersion
 	a.AssignmentNeeded, a.Disabled, a.NoPrincipal = f.AssignmentNeeded, f.Disabled, f.NoPrincipal

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,10 +54,10 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 			}
 			trusted = append(trusted, object{{"appId", client}, {"delegatedPermissionIds", ids}})
 		}
-		return object{{"acceptMappedClaims", nil}, {"knownClientApplications", []string{}}, {"oauth2PermissionScopes", scopes(a)},
+		return object{{"acceptMappedClaims", a.More["api.acceptMappedClaims"]}, {"knownClientApplications", append([]string{}, a.KnownClients...)}, {"oauth2PermissionScopes", scopes(a)},
 			{"preAuthorizedApplications", trusted}, {"requestedAccessTokenVersion", version}}, true
 	case "web":
-		return object{{"homePageUrl", nil}, {"logoutUrl", nil}, {"redirectUris", append([]string{}, a.WebRedirects...)},
+		return object{{"homePageUrl", text(a.HomePage)}, {"logoutUrl", text(a.LogoutURL)}, {"redirectUris", append([]string{}, a.WebRedirects...)},
 			{"implicitGrantSettings", object{{"enableAccessTokenIssuance", a.AccessTokenImplicit}, {"enableIdTokenIssuance", a.IDTokenImplicit}}}}, true
 	case "spa":
 		return object{{"redirectUris", append([]string{}, a.SPARedirects...)}}, true
@@ -64,9 +65,32 @@ func applicationValue(a *directory.App, name string) (any, bool) {
 		return object{{"redirectUris", append([]string{}, a.NativeRedirects...)}}, true
 	case "requiredResourceAccess":
 		return requiredAccess(a), true
+	case "groupMembershipClaims":
+		return text(a.GroupClaims), true
+	case "optionalClaims":
+		if _, said := a.More[name]; !said && len(a.OptionalClaims)+len(a.IDTokenClaims) > 0 {
+			return object{{"accessToken", optionalClaims(a.OptionalClaims)}, {"idToken", optionalClaims(a.IDTokenClaims)}, {"saml2Token", []object{}}}, true
+		}
 	}
 	value, ok := a.More[name]
 	return value, ok
+}
+
+func optionalClaims(names []string) []object {
+	out := []object{}
+	for _, name := range names {
+		out = append(out, object{{"additionalProperties", []string{}}, {"essential", false}, {"name", name}, {"source", nil}})
+	}
+	return out
+}
+
+// claimNames are the names of the optional claims of one kind of token.
+func claimNames(optional any, token string) []string {
+	var names []string
+	for _, claim := range list(inside(optional, token)) {
+		names = append(names, str(inside(claim, "name")))
+	}
+	return names
 }
 
 // requiredAccess shows what a registration asks its resources for.
@@ -138,7 +162,7 @@ func appRoles(a *directory.App) []object {
 		if r.ForApps {
 			types = append(types, "Application")
 		}
-		out = append(out, object{{"allowedMemberTypes", types}, {"description", r.Name}, {"displayName", r.Name}, {"id", r.ID}, {"isEnabled", true},
+		out = append(out, object{{"allowedMemberTypes", types}, {"description", cmp.Or(r.Description, r.Name)}, {"displayName", r.Name}, {"id", r.ID}, {"isEnabled", !r.Disabled},
 			{"origin", "Application"}, {"value", r.Value}})
 	}
 	return out
@@ -151,8 +175,11 @@ func scopes(a *directory.App) []object {
 		if s.AdminOnly {
 			kind = "Admin"
 		}
-		out = append(out, object{{"adminConsentDescription", s.Name}, {"adminConsentDisplayName", s.Name}, {"id", s.ID}, {"isEnabled", true}, {"type", kind},
-			{"userConsentDescription", s.Name}, {"userConsentDisplayName", s.Name}, {"value", s.Value}})
+		if s.Description == "" && s.UserName == "" { // not from Graph, which wants a description
+			s.Description, s.UserName, s.UserDescription = s.Name, s.Name, s.Name
+		}
+		out = append(out, object{{"adminConsentDescription", text(s.Description)}, {"adminConsentDisplayName", s.Name}, {"id", s.ID}, {"isEnabled", !s.Disabled}, {"type", kind},
+			{"userConsentDescription", text(s.UserDescription)}, {"userConsentDisplayName", text(s.UserName)}, {"value", s.Value}})
 	}
 	return out
 }
@@ -258,22 +285,37 @@ func setApp(a *directory.App, given fields) error {
 				a.IDTokenImplicit, _ = inside(v, "enableIdTokenIssuance").(bool)
 				a.AccessTokenImplicit, _ = inside(v, "enableAccessTokenIssuance").(bool)
 			}
+			web, _ := f.value.(map[string]any)
+			for name, into := range map[string]*string{"homePageUrl": &a.HomePage, "logoutUrl": &a.LogoutURL} {
+				if v, said := web[name]; said {
+					*into = str(v)
+				}
+			}
 		case "spa":
 			a.SPARedirects = stringsIn(inside(f.value, "redirectUris"))
 		case "publicClient":
 			a.NativeRedirects = stringsIn(inside(f.value, "redirectUris"))
 		case "api":
-			if version, ok := inside(f.value, "requestedAccessTokenVersion").(float64); ok {
-				if version != 1 && version != 2 {
+			api, _ := f.value.(map[string]any)
+			if v, said := api["requestedAccessTokenVersion"]; said {
+				version, _ := v.(float64)
+				if v != nil && version != 1 && version != 2 {
 					return wrong
 				}
 				a.TokenVersion = int(version)
+			}
+			if v, said := api["knownClientApplications"]; said {
+				a.KnownClients = stringsIn(v)
+			}
+			if v, said := api["acceptMappedClaims"]; said {
+				keepMore(a, "api.acceptMappedClaims", v)
 			}
 			if v := inside(f.value, "oauth2PermissionScopes"); v != nil {
 				a.Scopes = nil
 				for _, s := range list(v) {
 					a.Scopes = append(a.Scopes, directory.Scope{ID: str(inside(s, "id")), Value: str(inside(s, "value")),
-						Name: str(inside(s, "adminConsentDisplayName")), AdminOnly: inside(s, "type") == "Admin"})
+						Name: str(inside(s, "adminConsentDisplayName")), AdminOnly: inside(s, "type") == "Admin", Disabled: inside(s, "isEnabled") == false,
+						Description: str(inside(s, "adminConsentDescription")), UserName: str(inside(s, "userConsentDisplayName")), UserDescription: str(inside(s, "userConsentDescription"))})
 				}
 			}
 			if v := inside(f.value, "preAuthorizedApplications"); v != nil {
@@ -295,7 +337,7 @@ func setApp(a *directory.App, given fields) error {
 			for _, r := range list(f.value) {
 				types := stringsIn(inside(r, "allowedMemberTypes"))
 				a.AppRoles = append(a.AppRoles, directory.AppRole{ID: str(inside(r, "id")), Value: str(inside(r, "value")), Name: str(inside(r, "displayName")),
-					ForUsers: slices.Contains(types, "User"), ForApps: slices.Contains(types, "Application")})
+					Description: str(inside(r, "description")), Disabled: inside(r, "isEnabled") == false, ForUsers: slices.Contains(types, "User"), ForApps: slices.Contains(types, "Application")})
 			}
 		case "requiredResourceAccess":
 			read, _ := f.value.(required)
@@ -309,14 +351,25 @@ func setApp(a *directory.App, given fields) error {
 				return wrong
 			}
 			a.Certificates = certificates
-		default:
-			if a.More == nil {
-				a.More = map[string]any{}
+		case "groupMembershipClaims":
+			if a.GroupClaims = str(f.value); !directory.GoodGroupClaims(a.GroupClaims) {
+				return wrong
 			}
-			a.More[f.name] = f.value
+		case "optionalClaims":
+			a.OptionalClaims, a.IDTokenClaims = claimNames(f.value, "accessToken"), claimNames(f.value, "idToken")
+			keepMore(a, f.name, f.value)
+		default:
+			keepMore(a, f.name, f.value)
 		}
 	}
 	return nil
+}
+
+func keepMore(a *directory.App, name string, value any) {
+	if a.More == nil {
+		a.More = map[string]any{}
+	}
+	a.More[name] = value
 }
 
 func (c *call) updateApplication() {

@@ -455,3 +455,39 @@ func TestWhatAnAppAsksForIsTheRegistrations(t *testing.T) {
 		f.write("PATCH", "/v1.0/applications/"+web, all, `{"requiredResourceAccess":[`+wrong+`]}`).want(t, wrong, 400, "Request_BadRequest")
 	}
 }
+
+func TestAnApplicationKeepsWhatItIsTold(t *testing.T) {
+	f := start(t)
+	tok := app("Application.ReadWrite.All")
+	const body = `{"displayName":"kept","groupMembershipClaims":"SecurityGroup",
+		"web":{"homePageUrl":"https://kept.example","logoutUrl":"https://kept.example/out","redirectUris":["https://kept.example/in"]},
+		"api":{"acceptMappedClaims":true,"knownClientApplications":["f0b00000-1003-4000-8000-000000000001"],"requestedAccessTokenVersion":2,
+			"oauth2PermissionScopes":[{"id":"5f000000-0000-4000-8000-000000000011","value":"read","type":"User","isEnabled":false,
+			"adminConsentDisplayName":"Read","adminConsentDescription":"Reads all","userConsentDisplayName":"Read yours","userConsentDescription":null}]},
+		"appRoles":[{"id":"5f000000-0000-4000-8000-000000000012","value":"Do","displayName":"Do","description":"Does it","isEnabled":false,"allowedMemberTypes":["User"]}],
+		"optionalClaims":{"accessToken":[{"name":"upn","additionalProperties":["include_externally_authenticated_upn"]}],"idToken":[{"name":"email","essential":true}],"saml2Token":[]}}`
+	id := f.write("POST", "/v1.0/applications", tok, body).want(t, "made", 201, "").str("id")
+	shown := f.get("/v1.0/applications/"+id, tok).text
+	for _, part := range []string{`"groupMembershipClaims":"SecurityGroup"`, `"homePageUrl":"https://kept.example"`, `"logoutUrl":"https://kept.example/out"`, `"acceptMappedClaims":true`,
+		`"knownClientApplications":["f0b00000-1003-4000-8000-000000000001"]`, `"adminConsentDescription":"Reads all"`, `"userConsentDisplayName":"Read yours"`, `"userConsentDescription":null`,
+		`"isEnabled":false,"type":"User"`, `"description":"Does it"`, `"isEnabled":false,"origin"`, `"include_externally_authenticated_upn"`} {
+		if !strings.Contains(shown, part) {
+			t.Errorf("no %s in %s", part, shown)
+		}
+	}
+	a, _ := f.World.Registration(f.get("/v1.0/applications/"+id, tok).str("appId"))
+	if fmt.Sprint(a.OptionalClaims, a.IDTokenClaims, a.GroupClaims) != "[upn] [email]SecurityGroup" {
+		t.Errorf("what tokens are to have: %v %v %v", a.OptionalClaims, a.IDTokenClaims, a.GroupClaims)
+	}
+	if _, on := a.Scope("read"); on {
+		t.Error("a scope that is off can be asked for")
+	}
+	f.write("PATCH", "/v1.0/applications/"+id, tok, `{"web":{"logoutUrl":null},"api":{"requestedAccessTokenVersion":null},"optionalClaims":null,"groupMembershipClaims":null}`).want(t, "changed", 204, "")
+	shown = f.get("/v1.0/applications/"+id, tok).text
+	for _, part := range []string{`"homePageUrl":"https://kept.example","logoutUrl":null`, `"requestedAccessTokenVersion":null`, `"optionalClaims":null`, `"groupMembershipClaims":null`} {
+		if !strings.Contains(shown, part) {
+			t.Errorf("no %s in %s", part, shown)
+		}
+	}
+	f.write("PATCH", "/v1.0/applications/"+id, tok, `{"groupMembershipClaims":"Everything"}`).want(t, "no such groups", 400, "Request_BadRequest")
+}

@@ -165,10 +165,10 @@ func (a *authorization) readChallenge(q url.Values) *refusal {
 // readRest reads the parameters that say who is to sign in, and to what.
 func (a *authorization) readRest(q url.Values) *refusal {
 	a.scope, a.nonce, a.resource = strings.TrimSpace(q.Get("scope")), q.Get("nonce"), q.Get("resource")
-	a.prompt, a.hint = strings.Fields(q.Get("prompt")), q.Get("login_hint")
+	a.prompt, a.hint = strings.Fields(q.Get("prompt")), hinted(q.Get("login_hint"))
 	a.clientInfo = q.Get("client_info") == "1"
 	a.claims = q.Get("claims")
-	_, refused := canRevoke(a.claims)
+	_, refused := readClaims(a.claims)
 	switch {
 	case !a.v1 && q.Has("resource"):
 		return no(901002, "The 'resource' request parameter is not supported.")
@@ -351,7 +351,8 @@ func (s *Server) frontTokens(r *http.Request, at authority, a authorization, hom
 	}
 	i := issuance{at: at, v1: a.v1, tenant: home, client: a.app, clientAuth: publicClient, user: in.user, by: in.signIn,
 		asked: asked, nonce: a.nonce, ipAddress: clientIP(r)}
-	i.revocable, _ = canRevoke(a.claims) // well formed: readRest has read it
+	i.implicit = a.mode == fragmentMode
+	i.asks, _ = readClaims(a.claims) // well formed: readRest has read it
 	var fields []attr
 	access := ""
 	if a.token {

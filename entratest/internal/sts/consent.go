@@ -1,6 +1,7 @@
 package sts
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func permissions(asked []ask) []permission {
 	var all []permission
 	for _, a := range asked {
 		for _, one := range a.scopes {
-			all = append(all, permission{inWords(one.Name, one.Value), one.Value, a.resource.Name})
+			all = append(all, permission{inWords(cmp.Or(one.UserName, one.Name), one.Value), one.Value, a.resource.Name})
 		}
 	}
 	return all

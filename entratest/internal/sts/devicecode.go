@@ -54,7 +54,7 @@ func (s *Server) readDeviceRequest(w http.ResponseWriter, r *http.Request, at au
 		return nil, refused
 	}
 	claims := form.Get("claims")
-	if _, refused := canRevoke(claims); refused != nil {
+	if _, refused := readClaims(claims); refused != nil {
 		return nil, refused
 	}
 	d := &device{Client: client.ClientID, Segment: at.Segment, tenant: at.name(), Claims: claims, V1: v1, Scope: form.Get("scope"), Resource: form.Get("resource")}

@@ -43,7 +43,8 @@ type issuance struct {
 	roles      []string // app roles at the target
 	nonce      string   // for the ID token
 	ipAddress  string
-	revocable  bool   // the client can be told in between that a token is void (cp1)
+	asks       claimsRequest
+	implicit   bool   // the token travels in a URL
 	boundKey   string // that who uses the token has to prove; empty: it is a bearer's
 	clientInfo bool   // the client wants to know whose tokens these are
 	refresh    *refreshToken
@@ -59,11 +60,13 @@ type accessClaims struct {
 	Expires           int64             `json:"exp"`
 	Account           *int              `json:"acct,omitempty"`
 	AuthContext       string            `json:"acr,omitempty"`
+	AuthContexts      []string          `json:"acrs,omitempty"`
 	AIO               string            `json:"aio"`
 	Methods           []string          `json:"amr,omitempty"`
 	AppName           string            `json:"app_displayname,omitempty"`
 	AppID             string            `json:"appid,omitempty"`
 	AppIDAuth         string            `json:"appidacr,omitempty"`
+	AuthTime          int64             `json:"auth_time,omitempty"`
 	AuthorizedParty   string            `json:"azp,omitempty"`
 	AuthorizedAuth    string            `json:"azpacr,omitempty"`
 	Confirmation      map[string]string `json:"cnf,omitempty"`
@@ -91,6 +94,7 @@ type accessClaims struct {
 	ClientCan         []string          `json:"xms_cc,omitempty"`
 	SubjectOf         map[string]string `json:"xms_st,omitempty"`
 	TenantCreated     int64             `json:"xms_tcdt,omitempty"`
+	groupClaims
 }
 
 // everybodysRole is the directory role that all members have without being
@@ -111,13 +115,14 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		Issuer: i.at.issuer(i.tenant.ID, version), IssuedAt: now.Unix(), AIO: randomToken(24), Roles: i.roles,
 		RH: "1.A" + pairwise(i.tenant.ID, i.client.ClientID, "rh") + ".", Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
 	}
-	if i.revocable && (resource.FirstParty || slices.Contains(resource.OptionalClaims, "xms_cc")) {
+	wants := func(claim string) bool { return slices.Contains(resource.OptionalClaims, claim) }
+	if i.asks.revocable && (resource.FirstParty || wants("xms_cc")) {
 		if s.TokenLifetime == 0 {
 			lifetime = longLifetime
 		}
 		c.ClientCan = []string{"CP1"}
 	}
-	typed := resource.FirstParty || slices.Contains(resource.OptionalClaims, "idtyp")
+	typed := resource.FirstParty || wants("idtyp")
 	if version == 1 {
 		c.Audience, c.AppID, c.AppIDAuth = i.target.audience(), i.client.ClientID, i.clientAuth
 	} else {
@@ -143,6 +148,7 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		if graph {
 			c.DirectoryRoles = []string{"0997a1d0-0d1d-4acb-b408-d5ca73121e90"}
 		}
+		c.groupClaims = s.groupsOf(resource, i.tenant.ID, c.ObjectID, i.implicit)
 	} else {
 		account, _ := s.World.Account(u) // who has none may not sign in
 		if account.SessionsRevoked.Unix() == c.IssuedAt {
@@ -157,21 +163,36 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		c.Subject = pairwise(i.tenant.ID, u.ID, resource.ClientID)
 		c.Scopes = strings.Join(i.scopes, " ")
 		if version == 1 {
-			c.Account, c.AuthContext, c.Methods = new(int), "1", i.by.Methods
-			c.DirectoryRoles = slices.Clone(u.Roles)
-			if u.Guest {
-				*c.Account = 1
-				c.Email = u.Mail
-			} else {
-				c.DirectoryRoles = append(c.DirectoryRoles, everybodysRole)
-			}
-			c.FamilyName, c.GivenName, c.IPAddress = u.Surname, u.GivenName, i.ipAddress
+			c.AuthContext, c.Methods = "1", i.by.Methods
 			c.UniqueName = account.UPN
 		} else {
 			c.PreferredUsername = account.UPN
 		}
+		if version == 1 || wants("acct") {
+			c.Account = accountStatus(u)
+		}
+		if version == 1 || wants("family_name") {
+			c.FamilyName = u.Surname
+		}
+		if version == 1 || wants("given_name") {
+			c.GivenName = u.GivenName
+		}
+		if version == 1 || wants("ipaddr") {
+			c.IPAddress = i.ipAddress
+		}
+		if version == 1 && u.Guest || wants("email") {
+			c.Email = u.Mail
+		}
+		if wants("auth_time") {
+			c.AuthTime = i.by.Time.Unix()
+		}
+		if version == 1 || resource.NamesGroups("SecurityGroup", "DirectoryRole", "All") {
+			c.DirectoryRoles = directoryRoles(u)
+		}
+		c.AuthContexts = i.asks.contexts
+		c.groupClaims = s.groupsOf(resource, i.tenant.ID, u.ID, i.implicit)
 		// The directory's name of a guest is for those who ask for it.
-		if slices.Contains(resource.OptionalClaims, "upn") || version == 1 && (u == account || resource.FirstParty) {
+		if wants("upn") || version == 1 && (u == account || resource.FirstParty) {
 			c.UPN = u.UPN
 		}
 		if typed {
@@ -204,14 +225,73 @@ func pairwise(tenant, user, app string) string {
 	return base64.RawURLEncoding.EncodeToString(h[:])
 }
 
+// accountStatus is the claim acct: 1 for guests.
+func accountStatus(u *directory.User) *int {
+	status := 0
+	if u.Guest {
+		status = 1
+	}
+	return &status
+}
+
+// directoryRoles is the claim wids of a user.
+func directoryRoles(u *directory.User) []string {
+	if u.Guest {
+		return u.Roles
+	}
+	return append(slices.Clone(u.Roles), everybodysRole)
+}
+
+// groupClaims say which groups somebody is in, or where to ask.
+type groupClaims struct {
+	Groups    []string               `json:"groups,omitempty"`
+	HasGroups bool                   `json:"hasgroups,omitempty"`
+	Names     map[string]string      `json:"_claim_names,omitempty"`
+	Sources   map[string]claimSource `json:"_claim_sources,omitempty"`
+}
+
+type claimSource struct {
+	Endpoint string `json:"endpoint"`
+}
+
+// More groups than these do not fit into a token, or into one that travels in a
+// URL.
+const (
+	maxGroups         = 200
+	maxGroupsImplicit = 5
+)
+
+// groupsOf returns what the tokens of an app say about the groups of a user or
+// a service principal.
+func (s *Server) groupsOf(app *directory.App, tenant, principal string, implicit bool) groupClaims {
+	var ids []string
+	for _, g := range s.World.GroupsOf(tenant, principal) {
+		switch {
+		case app.NamesGroups("All"), app.NamesGroups("SecurityGroup") && !g.Unified,
+			app.NamesGroups("ApplicationGroup") && slices.Contains(g.Members, principal) && s.World.Assigned(tenant, g.ID, app.ClientID):
+			ids = append(ids, g.ID)
+		}
+	}
+	switch {
+	case implicit && len(ids) > maxGroupsImplicit:
+		return groupClaims{HasGroups: true}
+	case len(ids) > maxGroups: // the service still names the API from before Graph
+		return groupClaims{Names: map[string]string{"groups": "src1"},
+			Sources: map[string]claimSource{"src1": {"https://graph.windows.net/" + tenant + "/users/" + principal + "/getMemberObjects"}}}
+	}
+	return groupClaims{Groups: ids}
+}
+
 type idClaims struct {
 	Audience          string   `json:"aud"`
 	Issuer            string   `json:"iss"`
 	IssuedAt          int64    `json:"iat"`
 	NotBefore         int64    `json:"nbf"`
 	Expires           int64    `json:"exp"`
+	Account           *int     `json:"acct,omitempty"`
 	AIO               string   `json:"aio"`
 	Methods           []string `json:"amr,omitempty"`
+	AuthTime          int64    `json:"auth_time,omitempty"`
 	AtHash            string   `json:"at_hash,omitempty"`
 	CodeHash          string   `json:"c_hash,omitempty"`
 	Email             string   `json:"email,omitempty"`
@@ -219,6 +299,7 @@ type idClaims struct {
 	GivenName         string   `json:"given_name,omitempty"`
 	IPAddress         string   `json:"ipaddr,omitempty"`
 	Provider          string   `json:"idp,omitempty"`
+	LoginHint         string   `json:"login_hint,omitempty"`
 	Name              string   `json:"name,omitempty"`
 	Nonce             string   `json:"nonce,omitempty"`
 	ObjectID          string   `json:"oid,omitempty"`
@@ -232,6 +313,8 @@ type idClaims struct {
 	UPN               string   `json:"upn,omitempty"`
 	ID                string   `json:"uti"`
 	Version           string   `json:"ver"`
+	DirectoryRoles    []string `json:"wids,omitempty"`
+	groupClaims
 }
 
 // idToken makes the ID token of an issuance, in the version of the endpoint. A
@@ -266,10 +349,51 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 	case i.asked.Profile:
 		c.PreferredUsername = account.UPN
 	}
-	if i.asked.Email || u.Guest {
+	wants := func(claim string) bool { return slices.Contains(i.client.IDTokenClaims, claim) }
+	if i.asked.Email || u.Guest || wants("email") {
 		c.Email = u.Mail
 	}
+	if wants("acct") {
+		c.Account = accountStatus(u)
+	}
+	if wants("auth_time") {
+		c.AuthTime = i.by.Time.Unix()
+	}
+	if wants("family_name") {
+		c.FamilyName = u.Surname
+	}
+	if wants("given_name") {
+		c.GivenName = u.GivenName
+	}
+	if wants("ipaddr") {
+		c.IPAddress = i.ipAddress
+	}
+	if wants("upn") {
+		c.UPN = u.UPN
+	}
+	if wants("login_hint") {
+		c.LoginHint = loginHint(account)
+	}
+	if i.client.NamesGroups("SecurityGroup", "DirectoryRole", "All") {
+		c.DirectoryRoles = directoryRoles(u)
+	}
+	c.groupClaims = s.groupsOf(i.client, i.tenant.ID, u.ID, i.implicit)
 	return s.keys.current().sign(version, c)
+}
+
+// loginHint is the claim login_hint: nobody's business what is in it.
+func loginHint(account *directory.User) string {
+	return "O." + base64.RawURLEncoding.EncodeToString([]byte(account.UPN))
+}
+
+// hinted is the user name that a login_hint means: it may be that claim.
+func hinted(hint string) string {
+	if text, ok := strings.CutPrefix(hint, "O."); ok {
+		if upn, err := base64.RawURLEncoding.DecodeString(text); err == nil {
+			return string(upn)
+		}
+	}
+	return hint
 }
 
 // halfHash is the form of at_hash and c_hash: the left half of SHA-256.
@@ -381,27 +505,49 @@ func (i issuance) scopeAnswer() string {
 	return strings.Join(out, " ")
 }
 
-// canRevoke reads a claims parameter: whether it is well formed, and whether it
-// says that the client understands a challenge in between (the value cp1 of
-// xms_cc, in any case).
-func canRevoke(claims string) (bool, *refusal) {
-	if claims == "" {
-		return false, nil
+// claimsRequest is what a claims parameter asks for.
+type claimsRequest struct {
+	revocable bool     // the client can be told in between that a token is void: it understands a challenge (cp1)
+	contexts  []string // authentication contexts that an API has asked for (acrs)
+}
+
+// or is a request with what an earlier one of the same sign-in asked for.
+func (c claimsRequest) or(earlier claimsRequest) claimsRequest {
+	c.revocable = c.revocable || earlier.revocable
+	if c.contexts == nil {
+		c.contexts = earlier.contexts
 	}
-	var c struct {
+	return c
+}
+
+// readClaims reads a claims parameter, JSON, and refuses what is not well formed.
+func readClaims(claims string) (c claimsRequest, refused *refusal) {
+	if claims == "" {
+		return c, nil
+	}
+	malformed := no(50117, "Failed to parse request.Claims parameter '%.200s'.", claims)
+	var sent struct {
 		Access map[string]json.RawMessage `json:"access_token"`
 	}
-	if err := json.Unmarshal([]byte(claims), &c); err != nil {
-		return false, no(50117, "Failed to parse request.Claims parameter '%.200s'.", claims)
+	if err := json.Unmarshal([]byte(claims), &sent); err != nil {
+		return c, malformed
 	}
-	var capabilities struct {
-		Value  string   `json:"value"`
-		Values []string `json:"values"`
-	}
-	if raw, ok := c.Access["xms_cc"]; ok {
-		if err := json.Unmarshal(raw, &capabilities); err != nil {
-			return false, no(50117, "Failed to parse request.Claims parameter '%.200s'.", claims)
+	asked := map[string][]string{}
+	for _, name := range []string{"xms_cc", "acrs"} {
+		var claim struct {
+			Value  string   `json:"value"`
+			Values []string `json:"values"`
+		}
+		if raw, ok := sent.Access[name]; ok && json.Unmarshal(raw, &claim) != nil {
+			return c, malformed
+		}
+		for _, v := range append(claim.Values, claim.Value) {
+			if v != "" {
+				asked[name] = append(asked[name], v)
+			}
 		}
 	}
-	return slices.ContainsFunc(append(capabilities.Values, capabilities.Value), func(v string) bool { return strings.EqualFold(v, "cp1") }), nil
+	c.contexts = asked["acrs"]
+	c.revocable = slices.ContainsFunc(asked["xms_cc"], func(v string) bool { return strings.EqualFold(v, "cp1") }) // in any case
+	return c, nil
 }

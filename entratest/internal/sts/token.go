@@ -72,7 +72,7 @@ type tokenRequest struct {
 	grantType string
 	client    *directory.App
 	basic     string // the secret of an Authorization header
-	revocable bool   // the client can be told in between that a token is void
+	asks      claimsRequest
 	boundKey  string // that who uses the token has to prove; empty: it is a bearer's
 }
 
@@ -174,7 +174,7 @@ func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request, at aut
 	if claims == "" {
 		claims = r.URL.Query().Get("claims")
 	}
-	q.revocable, refused = canRevoke(claims)
+	q.asks, refused = readClaims(claims)
 	return q, refused
 }
 
@@ -388,7 +388,7 @@ func (q *tokenRequest) wantedForApp() (wanted, target, *refusal) {
 // issuance begins the answer to a request.
 func (q *tokenRequest) issuance(tenant *directory.Tenant, auth string) issuance {
 	return issuance{at: q.at, v1: q.v1, tenant: tenant, client: q.client, clientAuth: auth, ipAddress: clientIP(q.r),
-		revocable: q.revocable, boundKey: q.boundKey, clientInfo: q.form.Get("client_info") == "1"}
+		asks: q.asks, boundKey: q.boundKey, clientInfo: q.form.Get("client_info") == "1"}
 }
 
 // forUser completes an answer with what a user lets the client do. Without a

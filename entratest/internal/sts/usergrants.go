@@ -49,9 +49,8 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
-	if !q.revocable {
-		q.revocable, _ = canRevoke(code.Claims) // well formed: the authorize endpoint has read it
-	}
+	earlier, _ := readClaims(code.Claims) // well formed: the authorize endpoint has read it
+	q.asks = q.asks.or(earlier)
 	i := q.issuance(tenant, auth)
 	i.nonce = code.Nonce
 	i.asked, refused = q.wantedForUser(tenant, code.Scope, code.Resource, code.V1)
@@ -299,9 +298,8 @@ func (q *tokenRequest) deviceCode() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
-	if !q.revocable {
-		q.revocable, _ = canRevoke(d.Claims) // well formed: the device code endpoint has read it
-	}
+	earlier, _ := readClaims(d.Claims) // well formed: the device code endpoint has read it
+	q.asks = q.asks.or(earlier)
 	i := q.issuance(tenant, auth)
 	if d.V1 {
 		i.asked, refused = s.parseResource(tenant, q.client, d.Resource)
