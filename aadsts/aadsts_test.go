@@ -228,8 +228,8 @@ func ExampleLookup() {
 	fmt.Printf("%v: %s.\ncause: %s\nfix: %s\nask: %v\n", code, code.Meaning, code.Cause, code.Fix, code.Owner)
 	// Output:
 	// AADSTS7000215: The client secret is wrong.
-	// cause: Secret ID copied instead of the value; secret of another app; not URL-encoded; fresh secret not replicated yet
-	// fix: Copy the secret's value (not its id) and URL-encode it; wait a minute if it is new; else create a new one
+	// cause: Secret ID copied instead of the value; secret of another app; fresh secret not replicated yet; a script that did not URL-encode it
+	// fix: Copy the secret's value, not its id; wait a minute if it is new; else create a new one
 	// ask: whoever sends the request
 }
 

@@ -80,7 +80,7 @@ func Guides() []Guide {
 func Topic(words string) (Guide, bool) {
 	// Compared without spaces, so that "InvalidScope" works too.
 	squash := func(s string) string { return strings.ReplaceAll(fold(s), " ", "") }
-	asked := squash(words)
+	asked := strings.TrimSuffix(squash(words), "error")
 	for _, guide := range Guides() {
 		if slices.ContainsFunc(guide.words, func(w string) bool { return squash(w) == asked }) {
 			return guide, true

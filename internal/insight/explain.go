@@ -547,7 +547,7 @@ func explainWord(text string) *Explanation {
 		found = aadsts.Search(text)
 	}
 	if len(found) > 0 {
-		e := &Explanation{Source: "words", Summary: fmt.Sprintf("%s match %q", count(int64(len(found)), "code"), clean(text, 60))}
+		e := &Explanation{Source: "words", Summary: fmt.Sprintf("%s for %q", count(int64(len(found)), "code"), clean(text, 60))}
 		for i, code := range found {
 			if i == 8 {
 				break
