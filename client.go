@@ -145,7 +145,7 @@ func (c *Client) obtain(ctx context.Context, req Request, since time.Time) (*Tok
 		return nil, err
 	}
 	if !token.Valid(now, req.minValid()) && req.MinValid > 0 {
-		return nil, fmt.Errorf("the token that was issued lives for %s; %s more life than that cannot be had",
+		return nil, fmt.Errorf("the new token lives for %s, and %s was asked for; no new one lives longer",
 			token.Expires.Sub(now).Round(time.Second), req.MinValid)
 	}
 	c.memory.remember(epoch, &req, token, now, 0)

@@ -95,6 +95,8 @@ func TestAHostileTokenServerCostsOneClearLine(t *testing.T) {
 		}, "server response headers exceeded"},
 		{"HTML with status 200", body(200, "text/html", "<html>Welcome to the hotel"), "a web page instead of JSON; a proxy"},
 		{"HTML with status 403", body(403, "text/html", "<html>blocked"), "a web page instead of JSON"},
+		{"HTML with status 429", body(429, "text/html", "<html>slow down"), "(HTTP 429): too many requests were sent"},
+		{"HTML with status 502", body(502, "text/html", "<html>sorry"), "(HTTP 502): the service, or a proxy on the way to it, is in trouble"},
 		{"empty body with status 400", jsonBody(400, ""), "an empty body"},
 		{"empty body with status 200", jsonBody(200, ""), "an empty body"},
 		{"plain text", body(400, "text/plain", "no"), `"text/plain" instead of JSON`},

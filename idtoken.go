@@ -278,7 +278,7 @@ func (c *Client) getJSON(ctx context.Context, address string, into any) error {
 		if refusal.decode(body, func(s string) string { return s }) {
 			return refusal
 		}
-		return &BadAnswerError{Host: r.URL.Host, Status: status, Why: notJSON(header, body)}
+		return &BadAnswerError{Host: r.URL.Host, Status: status, Why: notJSON(status, header, body)}
 	}
 	if err := decodeObject(body, into); err != nil {
 		return &BadAnswerError{Host: r.URL.Host, Status: status, Why: err.Error()}

@@ -231,7 +231,7 @@ func (c *Client) postOnce(ctx context.Context, endpoint, form, grant string, hid
 	}
 	refusal := &Error{Status: status, Host: hostOf(endpoint), Grant: grant, RetryAfter: retryAfter(header, c.now())}
 	if status == http.StatusOK || !refusal.decode(body, hide) {
-		return nil, &BadAnswerError{Host: hostOf(endpoint), Status: status, Why: notJSON(header, body), RetryAfter: refusal.RetryAfter}
+		return nil, &BadAnswerError{Host: hostOf(endpoint), Status: status, Why: notJSON(status, header, body), RetryAfter: refusal.RetryAfter}
 	}
 	if refusal.CorrelationID == "" {
 		refusal.CorrelationID = id
@@ -479,9 +479,13 @@ func jsonCause(err error) string {
 
 // notJSON says what a request was answered with instead of what it should have
 // been.
-func notJSON(header http.Header, body []byte) string {
+func notJSON(status int, header http.Header, body []byte) string {
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	switch start := bytes.TrimLeft(body, jsonSpace+"\ufeff"); {
+	case status == http.StatusTooManyRequests:
+		return "too many requests were sent"
+	case status >= 500:
+		return "the service, or a proxy on the way to it, is in trouble"
 	case len(start) == 0:
 		return "an empty body instead of JSON"
 	case start[0] == '<' || strings.Contains(strings.ToLower(kind), "html"):
