@@ -101,9 +101,12 @@ func (e *Emulator) controlHandler() http.Handler {
 			if err != nil {
 				return nil, err
 			}
-			block, _ := pem.Decode(text)
-			if block == nil || block.Type != "CERTIFICATE" {
-				return nil, errors.New("the body is not a certificate in PEM: send it with curl --data-binary @cert.pem")
+			block, rest := pem.Decode(text)
+			for block != nil && block.Type != "CERTIFICATE" { // the file may begin with the key, which is not looked at
+				block, rest = pem.Decode(rest)
+			}
+			if block == nil {
+				return nil, errors.New("there is no certificate in PEM in the body: send it with curl --data-binary @cert.pem")
 			}
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {

@@ -159,6 +159,10 @@ func TestACertificateIsAddedOverHTTP(t *testing.T) {
 	if a := control("POST", path, string(testCertificate(t))); a.status != 200 {
 		t.Errorf("got %d %s", a.status, a.text)
 	}
+	withKey := "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n" + string(testCertificate(t))
+	if a := control("POST", path, withKey); a.status != 200 {
+		t.Errorf("a file that begins with the key: got %d %s", a.status, a.text)
+	}
 	if a := control("POST", path, "no PEM"); a.status != 400 || !strings.Contains(a.str("error"), "PEM") {
 		t.Errorf("no PEM: %d %s", a.status, a.text)
 	}
