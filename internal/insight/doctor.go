@@ -429,10 +429,24 @@ func CheckCertificate(cert *Certificate, registered []KeyCredential, tried []Sig
 			c.say(Problem, "the app registration has other certificates: "+strings.Join(names, ", "), "this one's thumbprint is "+cert.SHA1+" (x5t "+cert.X5T+"); Entra refuses what it signs (AADSTS700027)", "upload this one, or sign with one of those", "fob cert show FILE")
 		}
 	}
-	for _, s := range tried {
+	for i := 0; i < len(tried); i++ {
+		s, code := tried[i], tried[i].code()
+		for code != 0 && i+1 < len(tried) && tried[i+1].code() == code { // one refusal is said once
+			i++
+			s.Form += ", " + tried[i].Form
+		}
 		c.Findings = append(c.Findings, s.Finding())
 	}
 	return c
+}
+
+// code is the number that the server refused with, 0 if it did not.
+func (s SignIn) code() int {
+	var refusal *fob.Error
+	if errors.As(s.Err, &refusal) {
+		return refusal.AADSTS()
+	}
+	return 0
 }
 
 // Finding says what came of the try.

@@ -131,7 +131,14 @@ func parseJWT(text string) (*parsedToken, error) {
 	head, rest, found := strings.Cut(text, ".")
 	body, signature, more := strings.Cut(rest, ".")
 	if !found || !more || strings.Contains(signature, ".") {
-		return nil, noToken("it has %d dots where a signed JWT has two", strings.Count(text, "."))
+		switch dots := strings.Count(text, "."); {
+		case !strings.HasPrefix(text, "ey"):
+			return nil, noToken("it has not the form of a JWT; refresh tokens, codes and some access tokens can be read by the server alone")
+		case dots < 2:
+			return nil, noToken("it ends before the second dot of a signed JWT; it was probably cut when it was copied")
+		default:
+			return nil, noToken("it has %d dots where a signed JWT has two; four are in an encrypted one, which its API alone can read", dots)
+		}
 	}
 	header, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(head, "="))
 	if err != nil {

@@ -414,6 +414,11 @@ func audienceHelp(found, want []string) string {
 			return "the token is for " + api.Name + ": ask for one for your API (its application id or api:// URI and /.default)"
 		}
 	}
+	for _, w := range want {
+		if len(found) > 0 && isGUID(found[0]) && strings.HasPrefix(w, "api://") {
+			return "a v2 token names the API by its application id: if that is this API's, expect it with --audience " + clean(found[0], 60) + "; else the token is for another API"
+		}
+	}
 	return "the token is for another API: ask for one for this API (its application id or api:// URI and /.default)"
 }
 

@@ -102,6 +102,8 @@ func (s Setup) secret(say sayer) {
 			"make a new secret and copy the column Value at once, or use a certificate", "fob cert new")
 	case strings.TrimSpace(text) != text:
 		say(Warning, "the client secret begins or ends with white space", "it was probably copied along; Entra compares every character", "write the file without it", "")
+	case len(text) > 2 && text[0] == text[len(text)-1] && (text[0] == '"' || text[0] == '\''):
+		say(Warning, "the client secret has quotes around it", "a shell takes them away, a file and docker's --env-file do not; Entra compares every character", "write it without them", "")
 	case pasted(text) != "":
 		say(Problem, "the client secret has "+pasted(text)+" in it", "web pages and word processors change quotes and dashes when text is copied", "copy the value again", "")
 	case placeholder(text):

@@ -47,9 +47,9 @@ func permission(name string, app bool) Permission {
 	switch constraint {
 	case "All":
 		if app {
-			words = verb + " every " + thing + " of the tenant"
+			words = verb + " every " + singular(thing) + " of the tenant"
 		} else {
-			words = verb + " every " + thing + " that the user may see"
+			words = verb + " every " + singular(thing) + " that the user may see"
 		}
 	case "Shared":
 		words += ", also what others share with the user"
@@ -69,6 +69,14 @@ func permission(name string, app bool) Permission {
 		words += " (" + spaced(constraint) + ")"
 	}
 	return Permission{name, words}
+}
+
+// singular is thing without the s of "files" and "sites".
+func singular(thing string) string {
+	if strings.HasSuffix(thing, "ss") {
+		return thing
+	}
+	return strings.TrimSuffix(thing, "s")
 }
 
 var verbs = sync.OnceValue(func() map[string]string {
