@@ -124,6 +124,7 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 		r.cause = "a policy wants a stronger or a newer sign-in than the stored one"
 		r.fix = "sign in again, with the claims that the API asks for"
 		r.try = inv.loginLine() + " --claims " + inv.quote(e.claims)
+	case e.status == http.StatusUnauthorized && inv.describeAudience(r, e):
 	case e.status == http.StatusUnauthorized:
 		r.status = StatusRefused
 		r.cause = "the API does not accept the token: it is for another API, expired or revoked"
@@ -140,14 +141,16 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 		r.fix = "make room there, or have the quota raised"
 	case errors.Is(e, fob.ErrUnavailable):
 		r.status = StatusUnavailable
-		r.fix = "try again later"
+		r.fix = laterFix(e.retryAfter)
 		if e.retryAfter > 0 {
-			r.fix = fmt.Sprintf("try again after %.0f seconds, or wait for it with a longer --timeout", e.retryAfter.Seconds()+0.5)
+			r.fix += ", or wait for it with a longer --timeout"
 		}
 	case strings.HasPrefix(e.message, "/me request is only valid"):
 		r.cause = "the token is the app's own: there is no signed-in user whom /me could mean"
-		r.fix = "name a user, /users/ID, or sign one in"
-		r.try = inv.loginLine()
+		r.fix = "name a user, /users/ID, or sign one in with an app that has 'Allow public client flows'"
+		if s := inv.settings; s != nil && s.credential == nil {
+			r.try = inv.loginLine()
+		}
 	case e.code == "MissingApiVersionParameter":
 		r.fix = "say which version of the API is meant; the reference of the resource type names it"
 		r.try = inv.again("--query api-version=2022-12-01")
@@ -157,6 +160,19 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 	case e.status == http.StatusNotFound:
 		r.fix = "check the path and the id; names of properties and paths are case-sensitive in parts"
 	}
+}
+
+// describeAudience says of a token that a flag made one for another API which
+// flag that was; false if none did.
+func (inv *invocation) describeAudience(r *report, e *apiError) bool {
+	s := inv.settings
+	if s == nil || s.scopesFrom == "default" || !strings.Contains(strings.ToLower(e.message), "audience") {
+		return false
+	}
+	r.status = StatusRefused
+	r.cause = "the token is for " + oneLine(strings.Join(s.scopes, " ")) + ", and this API is another one"
+	r.fix = "leave " + s.scopesFrom + " out: the token then follows from the address"
+	return true
 }
 
 // describeForbidden says which permission is missing, as far as the table of

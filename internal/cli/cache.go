@@ -202,7 +202,7 @@ type cachedRecord struct {
 	// Problem says why it cannot be read.
 	Problem string `json:"problem,omitempty"`
 
-	expires time.Time
+	stored, expires time.Time
 }
 
 // cached reads what is stored. A store that does not exist holds nothing, and
@@ -259,7 +259,7 @@ func describeCached(ctx context.Context, store *filestore.Store, record filestor
 	c.Username, c.AccountID = info.Account.Username, info.Account.ID
 	c.ClientID, c.Authority, c.Scopes = info.ClientID, info.Authority, info.Scopes
 	c.Tenant = or(info.Tenant, info.Account.Tenant)
-	if !info.Obtained.IsZero() {
+	if c.stored = info.Obtained; !info.Obtained.IsZero() {
 		c.StoredAt = info.Obtained.UTC().Format(time.RFC3339)
 	}
 	if c.expires = info.Expires; !info.Expires.IsZero() {
@@ -281,7 +281,7 @@ func (inv *invocation) printCached(all []cachedRecord, dir string) error {
 		case c.Problem != "":
 			what, until = "damaged "+c.Kind, "cannot be read"
 		case c.Kind == "account":
-			what, until = "sign-in", "renewed "+c.StoredAt
+			what, until = "sign-in", "renewed "+c.stored.Local().Format(time.DateTime)
 		case c.Expired:
 			until = "expired"
 		}

@@ -99,7 +99,11 @@ func (r *request) complete(u *url.URL, graphOrigin string) error {
 	for _, pair := range r.query {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return &problem{status: StatusUsage, text: "--query wants NAME=VALUE, not " + quoted(pair), fix: "to choose from the answer use --jq"}
+			p := &problem{status: StatusUsage, text: "--query wants NAME=VALUE, not " + quoted(pair), fix: "to choose from the answer use --jq"}
+			if ok {
+				p.cause, p.fix = eatenCause, eatenFix
+			}
+			return p
 		}
 		if u.RawQuery != "" {
 			u.RawQuery += "&"
@@ -196,6 +200,10 @@ func (inv *invocation) onWait(w graph.Wait) {
 // target finds the address that was meant, and the scope of a token for it.
 // query is what --query adds.
 func (inv *invocation) target(s *settings, given string, query []string) (*url.URL, string, error) {
+	if err := inv.mangled(given); err != nil {
+		return nil, "", err
+	}
+	given = strings.ReplaceAll(given, "#EXT#", "%23EXT%23") // in the user names of guests; no fragment is meant
 	arm := s.cloud.ARM
 	if s.emulator != nil {
 		arm = s.emulator.ARM
@@ -254,6 +262,36 @@ func (inv *invocation) target(s *settings, given string, query []string) (*url.U
 		p.try = "fob get " + inv.quote(u.RequestURI())
 	}
 	return nil, "", p
+}
+
+const (
+	eatenCause = "within double quotes a shell replaces $select, $filter and the like by nothing"
+	eatenFix   = "put the address into single quotes: '/users?$select=id'"
+)
+
+// mangled refuses an address of which a shell has left something that no API
+// has, or that lacks its https://.
+func (inv *invocation) mangled(given string) error {
+	path, options, _ := strings.Cut(given, "?")
+	for option := range strings.SplitSeq(options, "&") {
+		if strings.HasPrefix(option, "=") {
+			return &problem{status: StatusUsage, text: "an option of the address has no name: " + quoted(option), cause: eatenCause, fix: eatenFix}
+		}
+	}
+	first, rest, _ := strings.Cut(path, "/")
+	switch {
+	case len(path) > 2 && path[1] == ':' && (path[2] == '/' || path[2] == '\\'):
+		return &problem{status: StatusUsage, text: quoted(given) + " is a path of Windows, not one of an API",
+			cause: "Git Bash makes it of everything that begins with a slash", fix: "leave the first slash out, or set MSYS_NO_PATHCONV=1", try: inv.command + " me"}
+	case rest != "" && strings.Contains(first, ".") && knownHost(first):
+		return &problem{status: StatusUsage, text: quoted(given) + " lacks its https://", try: inv.command + " " + inv.quote("https://"+given)}
+	}
+	return nil
+}
+
+func knownHost(host string) bool {
+	_, _, err := graph.Audience("https://" + host)
+	return err == nil
 }
 
 // isARM tells a path of Azure Resource Manager, with the options that --query

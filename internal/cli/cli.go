@@ -62,6 +62,8 @@ type invocation struct {
 	argvSecret string
 	// command is the path of the command that runs, "fob token".
 	command string
+	// versionFlag is fob --version.
+	versionFlag bool
 	// settings are what the command resolved, for the report.
 	settings *settings
 	// tracer records the exchanges of a command with --trace, once there are any.
@@ -127,12 +129,18 @@ func (inv *invocation) root() *cobra.Command {
 			}
 			return unknownCommand(cmd, args[0])
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if inv.versionFlag {
+				return inv.printVersion()
+			}
+			return cmd.Help()
+		},
 	}
 	root.AddCommand(inv.commands()...)
 	if len(inv.Args) > 0 && (inv.Args[0] == cobra.ShellCompRequestCmd || inv.Args[0] == cobra.ShellCompNoDescRequestCmd) {
 		completeValues(root) // only for the shell that asks: it takes time
 	}
+	root.Flags().BoolVar(&inv.versionFlag, "version", false, "print the version, as fob version does")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: func(cmd *cobra.Command, args []string) error {
 		about, rest, err := root.Find(args)
@@ -238,8 +246,45 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		try: cmd.CommandPath() + " --help"}
 }
 
+// otherWord is the command that does what people call by name elsewhere.
+func otherWord(name string) string {
+	switch strings.ToLower(name) {
+	case "signin", "sign-in", "auth", "authenticate", "connect", "device", "device-code":
+		return "login"
+	case "signout", "sign-out", "disconnect":
+		return "logout"
+	case "list", "account":
+		return "accounts"
+	case "get-token", "access-token", "acquire", "refresh", "client-credentials", "secret":
+		return "token"
+	case "curl", "call", "request", "invoke":
+		return "api"
+	case "graph", "download":
+		return "get"
+	case "upload":
+		return "put"
+	case "inspect", "jwt":
+		return "decode"
+	case "validate":
+		return "verify"
+	case "error":
+		return "explain"
+	case "check", "diagnose":
+		return "doctor"
+	case "thumbprint":
+		return "cert show"
+	case "mock":
+		return "emulator"
+	}
+	return ""
+}
+
 func unknownCommand(parent *cobra.Command, name string) error {
 	p := &problem{status: StatusUsage, text: "there is no command " + quoted(name), try: parent.CommandPath() + " --help"}
+	if meant := otherWord(name); meant != "" && !parent.HasParent() {
+		p.fix, p.try = "fob "+meant+" does that", "fob "+meant+" --help"
+		return p
+	}
 	best, distance := "", 3
 	for _, c := range parent.Commands() {
 		for _, known := range append(c.Aliases, c.Name()) {

@@ -267,7 +267,11 @@ func (inv *invocation) certificate(s *settings, from, path string) (*fob.Certifi
 	}
 	data, err := readBounded(path, maxCertificateFile)
 	if err != nil {
-		return nil, &problem{status: StatusUsage, text: "reading the certificate of " + from, err: err}
+		p := &problem{status: StatusUsage, text: "reading the certificate of " + from, err: err}
+		if len(path) > 5 && strings.EqualFold(path[:5], "cert:") {
+			p.fix = "fob reads files: export the certificate with its key from the store (Export-PfxCertificate), and give the PFX file with --certificate-password-file"
+		}
+		return nil, p
 	}
 	var password fob.Secret
 	switch family, _, _ := strings.Cut(from, "_"); {

@@ -236,6 +236,9 @@ func (inv *invocation) emulatorEnvCommand() *cobra.Command {
 			return err
 		}
 		a, err := inv.findEmulator(s.cacheDir.text, inv.getenv("FOB_EMULATOR"))
+		if err == nil && len(a.Environ) == 0 { // this shell still has the address of one that has ended
+			a, err = inv.findEmulator(s.cacheDir.text, "")
+		}
 		if err != nil {
 			return err
 		}

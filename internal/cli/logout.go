@@ -48,7 +48,11 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 		case err != nil:
 			return err
 		case known == nil:
-			return &problem{status: StatusFailed, text: "no such account is signed in", try: "fob accounts"}
+			p := &problem{status: StatusFailed, text: "nobody is signed in", fix: "there is nothing to forget; tokens of apps are forgotten with --all"}
+			if inv.flags.account != "" || inv.flags.tenant != "" || inv.flags.clientID != "" {
+				p.text, p.fix, p.try = "no such account is signed in", "", "fob accounts"
+			}
+			return p
 		}
 		store, err := inv.openStore(s)
 		if err != nil {

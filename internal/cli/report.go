@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -61,6 +63,7 @@ func (inv *invocation) describe(err error) report {
 		r.refusal, r.kind = refusal, refusal.Code
 		r.status = StatusRefused
 		explain(&r, refusal)
+		inv.explainRefreshToken(&r, refusal)
 		switch {
 		case errors.Is(err, fob.ErrInteraction):
 			r.status = StatusInteraction
@@ -75,6 +78,7 @@ func (inv *invocation) describe(err error) report {
 		r.kind = "bad_answer"
 		if errors.Is(err, fob.ErrUnavailable) {
 			r.status, r.kind = StatusUnavailable, "unavailable"
+			r.fix = laterFix(bad.RetryAfter)
 		}
 	case errors.As(err, &own) && own.status == StatusUsage: // whichever request came upon it
 	case errors.Is(err, fob.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
@@ -96,12 +100,21 @@ func (inv *invocation) describe(err error) report {
 	return r
 }
 
+// laterFix is the advice to come back when the server said so.
+func laterFix(after time.Duration) string {
+	if after <= 0 {
+		return "try again later"
+	}
+	return fmt.Sprintf("try again after %.0f seconds", after.Seconds()+0.5)
+}
+
 // explain adds what package aadsts knows about a refusal.
 func explain(r *report, refusal *fob.Error) {
 	for i := len(refusal.Codes) - 1; i >= 0; i-- {
 		if code, ok := aadsts.Lookup(refusal.Codes[i]); ok {
 			r.cause, r.fix = code.Cause, code.Fix
-			if code.Owner != aadsts.Caller && code.Owner != aadsts.User {
+			named := code.Owner == aadsts.Admin && strings.Contains(code.Fix, "administrator")
+			if code.Owner != aadsts.Caller && code.Owner != aadsts.User && !named {
 				r.fix += " (ask " + code.Owner.String() + ")"
 			}
 			return
@@ -110,6 +123,19 @@ func explain(r *report, refusal *fob.Error) {
 	if e := insight.ExplainFailure(refusal); len(e.Causes) > 0 { // by its word, or where to look the number up
 		r.cause, r.fix = e.Causes[0].Cause, e.Causes[0].Fix
 	}
+}
+
+// explainRefreshToken says of a refresh token that was given that it is none.
+func (inv *invocation) explainRefreshToken(r *report, refusal *fob.Error) {
+	s := inv.settings
+	if s == nil || s.refreshToken.IsZero() || refusal.AADSTS() != 9002313 {
+		return
+	}
+	if t, err := insight.DecodeToken(s.refreshToken, time.Time{}); err != nil || len(t.Claims) == 0 {
+		return
+	}
+	r.cause = "what was given is a token for an API or about a person; a refresh token is another one"
+	r.fix = "give the refresh_token of the answer, or sign in"
 }
 
 // tryAfter is the command that helps after a refusal, with the user's own
@@ -137,6 +163,10 @@ func (inv *invocation) tryAfter(refusal *fob.Error) string {
 		}
 	case code == 7000215 && s.secretFile != "":
 		return inv.line(s, "--client-secret-file", "-")
+	case code == 700027 && inv.flags.certificate != "":
+		plain := *s
+		plain.scopesFrom = "default" // the doctor asks for no scope
+		return "fob doctor certificate" + strings.TrimPrefix(inv.line(&plain), inv.command)
 	case (code == 700016 || code == 90002 || code == 900023) && s.tenant.from != "--tenant":
 		return inv.command + " --verbose" // shows where the wrong value comes from
 	}
@@ -156,6 +186,7 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 	var authority x509.UnknownAuthorityError
 	var late *lateError
 	var elsewhere *elsewhereError
+	var op *net.OpError
 	emulator := inv.settings != nil && inv.settings.emulator != nil
 	switch {
 	case errors.As(err, &verification) || errors.As(err, &authority):
@@ -169,6 +200,9 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 		r.fix = fmt.Sprintf("try again, or wait longer than %s with --timeout", late.after)
 	case errors.As(err, &elsewhere):
 		r.fix = "check that " + oneLine(elsewhere.host) + " is the right host and runs, and the proxy (HTTPS_PROXY, NO_PROXY), then try again"
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		r.cause = "the proxy that HTTPS_PROXY names does not answer"
+		r.fix = "correct HTTPS_PROXY, or list the host in NO_PROXY if it is reached without one"
 	case emulator:
 		r.cause = "the emulator at " + inv.settings.emulator.URL + " does not answer; it may have ended"
 		r.fix = "start it, in another terminal"

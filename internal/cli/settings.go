@@ -208,8 +208,8 @@ func (inv *invocation) resolve(groups flagGroup) (*settings, error) {
 		return s, err
 	}
 	f := &inv.flags
-	s.tenant = first(value{f.tenant, "--tenant"}, inv.variable(s, "AZURE_TENANT_ID"), inv.variable(s, "ARM_TENANT_ID"))
-	s.clientID = first(value{f.clientID, "--client-id"}, inv.variable(s, "AZURE_CLIENT_ID"), inv.variable(s, "ARM_CLIENT_ID"))
+	s.tenant = first(value{trimID(f.tenant), "--tenant"}, inv.variable(s, "AZURE_TENANT_ID"), inv.variable(s, "ARM_TENANT_ID"))
+	s.clientID = first(value{trimID(f.clientID), "--client-id"}, inv.variable(s, "AZURE_CLIENT_ID"), inv.variable(s, "ARM_CLIENT_ID"))
 	if groups&scopeFlags != 0 {
 		if err := inv.resolveScopes(s); err != nil {
 			return s, err
@@ -239,8 +239,15 @@ func (inv *invocation) variable(s *settings, name string) value {
 		inv.tell("%s is not used with --emulator", name)
 		return value{}
 	}
+	if strings.HasSuffix(name, "_ID") {
+		text = trimID(text)
+	}
 	return value{text, name}
 }
+
+// trimID takes from an id what was copied along, and the line end that a file
+// from Windows leaves in a variable.
+func trimID(id string) string { return strings.Trim(id, " \t\r\n\u00a0\ufeff") }
 
 func (inv *invocation) resolveCacheDir(s *settings) error {
 	s.cacheDir = first(value{inv.flags.cacheDir, "--cache-dir"}, value{inv.getenv("FOB_CACHE_DIR"), "FOB_CACHE_DIR"})

@@ -18,17 +18,20 @@ func (inv *invocation) versionCommand() *cobra.Command {
 	}
 	inv.outputFlag(cmd.Flags(), "text", "json")
 	return inv.define(cmd, func(cmd *cobra.Command, _ []string) error {
-		v := buildVersion()
 		if inv.flags.output == "json" {
-			return inv.printJSON(v)
+			return inv.printJSON(buildVersion())
 		}
-		line := "fob " + v.Version
-		if v.Commit != "" {
-			line += " (" + v.Commit + ")"
-		}
-		_, err := fmt.Fprintf(inv.Stdout, "%s %s %s/%s\n", line, v.Go, v.OS, v.Arch)
-		return err
+		return inv.printVersion()
 	})
+}
+
+func (inv *invocation) printVersion() error {
+	v := buildVersion()
+	line := "fob " + v.Version
+	if v.Commit != "" {
+		line += " (" + v.Commit + ")"
+	}
+	return inv.print(fmt.Sprintf("%s %s %s/%s\n", line, v.Go, v.OS, v.Arch))
 }
 
 type version struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -140,16 +141,47 @@ func (c *call) content() (*content, error) {
 	default:
 		b.text, b.kind = []byte(c.body), "application/json"
 		if v := jsontext.Value(b.text); !v.IsValid(jsontext.AllowDuplicateNames(true)) && c.header.Get("Content-Type") == "" {
-			p := &problem{status: StatusUsage, text: "--body is not JSON",
-				fix: "quote it for the shell, or put it into a file and give --body @FILE; for another format name it with --header 'Content-Type: …'"}
-			if _, err := os.Stat(c.body); err == nil {
-				p.fix = "to send the file " + quoted(c.body) + " put an @ in front of its name"
-			}
-			return nil, p
+			return nil, notJSON(c.body)
 		}
 	}
 	b.size = int64(len(b.text))
 	return b, nil
+}
+
+// notJSON says what is wrong with a --body that is no JSON.
+func notJSON(body string) error {
+	p := &problem{status: StatusUsage, text: "--body is not JSON",
+		fix: "quote it for the shell, or put it into a file and give --body @FILE; for another format name it with --header 'Content-Type: …'"}
+	if _, err := os.Stat(body); err == nil || strings.HasSuffix(body, ".json") {
+		p.fix = "to send the file " + quoted(clip(body, 80)) + " put an @ in front of its name"
+		return p
+	}
+	var wrong *jsontext.SyntacticError
+	d := jsontext.NewDecoder(strings.NewReader(body), jsontext.AllowDuplicateNames(true))
+	for wrong == nil {
+		if _, err := d.ReadToken(); err != nil && !errors.As(err, &wrong) {
+			break // it ends too early, or goes on behind its end
+		}
+	}
+	if wrong == nil {
+		return p
+	}
+	at := min(int(wrong.ByteOffset), len(body))
+	before, after := strings.TrimRight(body[:at], " \r\n\t"), strings.TrimLeft(body[at:], " \r\n\t")
+	p.text = fmt.Sprintf("--body is not JSON from byte %d on: %s", at, quoted(clip(after, 20)))
+	switch next := strings.TrimLeft(strings.TrimPrefix(after, ","), " \r\n\t"); {
+	case after == "":
+		p.text = "--body is not JSON: it ends too early"
+	case after[0] == ',' && (strings.HasPrefix(next, "}") || strings.HasPrefix(next, "]")):
+		p.cause, p.fix = "there is a comma before the closing bracket", "remove it"
+	case strings.HasPrefix(after, "“"), strings.HasPrefix(after, "”"), strings.HasPrefix(after, "‘"):
+		p.cause, p.fix = "web pages and word processors make curly quotes of plain ones", "type the quotes by hand"
+	case strings.HasPrefix(after, "'"):
+		p.cause, p.fix = "JSON has double quotes only", "write \" for ', and single quotes around the whole for the shell"
+	case strings.HasPrefix(before, "{") && !strings.Contains(body, "\""):
+		p.cause, p.fix = "the shell took the double quotes; Windows PowerShell does, even within single quotes", "put it into a file and give --body @FILE, or --body - and write it to stdin"
+	}
+	return p
 }
 
 // kindOf guesses the media type of a body by the name of its file and what it
