@@ -25,6 +25,9 @@ func run() int {
 	env.Watch = sync.OnceFunc(func() {
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+			signal.Notify(signals, syscall.SIGHUP)
+		}
 		go func() {
 			<-signals
 			signal.Stop(signals) // the next Ctrl-C ends the process at once

@@ -64,6 +64,80 @@ func TestTheEmulatorRunsUntilItIsInterrupted(t *testing.T) {
 	}
 }
 
+func TestAnEmulatorWhoseTerminalGoesAwayLeavesNothingBehind(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows sends no hang-ups")
+	}
+	dir := t.TempDir()
+	temp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := fobProcess(t, dir, "emulator", "run", "--", "sh", "-c", "echo started; exec sleep 60")
+	run.Env = append(run.Env, "TMPDIR="+temp)
+	out, err := run.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "started\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := run.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, out); err != nil { // which ends when the child does
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := run.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("ended with %v", err)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestAnEmulatorUnderNohupStays(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows sends no hang-ups")
+	}
+	dir := t.TempDir()
+	fob := fobProcess(t, dir)
+	emulator := exec.Command("sh", "-c", `trap "" HUP; exec "$0" emulator --listen 127.0.0.1:0 -o json`, fob.Path)
+	emulator.Env = fob.Env
+	out, err := emulator.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := emulator.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); !strings.Contains(line, `"url"`) {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := emulator.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("daemon-secret-value-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // processes, in whose time one that heeds the signal has ended
+		if text, err := fobProcess(t, dir, "token", "--emulator", "--client-secret-file", secret, "--no-cache").CombinedOutput(); err != nil {
+			t.Fatalf("%s, %v", text, err)
+		}
+	}
+	if err := emulator.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := emulator.Wait(); err != nil {
+		t.Errorf("the emulator ended with %v", err)
+	}
+}
+
 func TestCtrlCAtASignInIsStatus130(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows sends no interrupts to other processes")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -33,7 +34,7 @@ func (inv *invocation) readStdinSecret(flag string) ([]byte, error) {
 	}
 	done := make(chan answer, 1)
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(interrupted)
 	go func() { // ends with the line, or with the process
 		data, err := readHidden(f)

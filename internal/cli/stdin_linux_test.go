@@ -86,3 +86,33 @@ func TestASecretIsReadFromATerminalThatDoesNotShowIt(t *testing.T) {
 		}
 	}
 }
+
+func TestASignalAtThePromptLeavesTheTerminalAsItWas(t *testing.T) {
+	for _, sig := range []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		_, program := openTerminal(t)
+		before, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv := &invocation{Env: Env{Stdin: program, Stderr: io.Discard}}
+		done := make(chan error, 1)
+		go func() {
+			_, err := inv.readStdinSecret("--client-secret-file")
+			done <- err
+		}()
+		for now, ends := before, time.Now().Add(10*time.Second); now.Lflag&unix.ICANON != 0; time.Sleep(time.Millisecond) {
+			if now, err = unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS); err != nil || time.Now().After(ends) {
+				t.Fatal("the terminal is as before: ", err)
+			}
+		}
+		if err := unix.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, errInterrupted) {
+			t.Errorf("%v: %v", sig, err)
+		}
+		if after, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS); err != nil || *after != *before {
+			t.Errorf("%v: the terminal is left as %+v, %v", sig, after, err)
+		}
+	}
+}

@@ -321,6 +321,9 @@ type CacheRecord struct {
 	Damaged string
 }
 
+// maxDamaged is how many damaged records are told one by one.
+const maxDamaged = 5
+
 // CheckCache looks at the directory of a token cache: who may read it, what is
 // in it, which records are damaged. It opens no record.
 func CheckCache(dir string, records []CacheRecord) *Checkup {
@@ -361,9 +364,14 @@ func CheckCache(dir string, records []CacheRecord) *Checkup {
 		kind, _, _ := strings.Cut(r.Name, "-")
 		kinds[kind]++
 		if r.Damaged != "" {
-			damaged++
+			if damaged++; damaged > maxDamaged {
+				continue
+			}
 			c.say(Warning, "the record "+clean(r.Name, 40)+" cannot be read: "+tidy(r.Damaged), "fob behaves as if it were not there", "remove the damaged records; the next sign-in writes new ones", "fob cache verify")
 		}
+	}
+	if more := damaged - maxDamaged; more > 0 {
+		c.say(Warning, count(int64(more), "more record")+" cannot be read", "the key may be another than they were sealed with", "remove the damaged records; the next sign-in writes new ones", "fob cache verify")
 	}
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
