@@ -46,3 +46,48 @@ func TestAGuestLooksAtGraph(t *testing.T) {
 		t.Errorf("sessions: %s", since.text)
 	}
 }
+
+func TestAGuestIsInvited(t *testing.T) {
+	keeper := admin(t)
+	e := keeper.e
+	if _, err := e.AddUser(entratest.User{Tenant: entratest.OtherTenantDomain, UPN: "zed@other.example", DisplayName: "Zed", Password: "zed-password-1"}); err != nil {
+		t.Fatal(err)
+	}
+	const invitation = `{"invitedUserEmailAddress":"zed@other.example","inviteRedirectUrl":"https://app.example","invitedUserMessageInfo":{"messageLanguage":"en-US"}}`
+	made := keeper.call(201, "POST", "/invitations", invitation)
+	guest, _ := made.body["invitedUser"].(map[string]any)
+	id, _ := guest["id"].(string)
+	if id == "" || made.str("status") != "PendingAcceptance" || made.str("invitedUserType") != "Guest" || !strings.HasPrefix(made.str("inviteRedeemUrl"), e.URL()+"/redeem?rd=https%3A%2F%2F") {
+		t.Fatalf("invited: %s", made.text)
+	}
+	state := func() string {
+		return keeper.call(200, "GET", "/users/"+id+"?$select=externalUserState", "").str("externalUserState")
+	}
+	if got := state(); got != "PendingAcceptance" {
+		t.Errorf("invited, the guest is %s", got)
+	}
+	signedIn := post(t, e, tokenURL(e), url.Values{"grant_type": {"password"}, "client_id": {entratest.CLIClientID}, "username": {"zed@other.example"}, "password": {"zed-password-1"},
+		"scope": {"https://graph.microsoft.com/User.Read"}})
+	if signedIn.status != 200 {
+		t.Fatalf("the guest signs in: %s", signedIn.text)
+	}
+	if got := state(); got != "Accepted" {
+		t.Errorf("signed in, the guest is %s", got)
+	}
+	again := keeper.call(201, "POST", "/invitations", invitation)
+	if now, _ := again.body["invitedUser"].(map[string]any); now["id"] != id || again.str("status") != "Completed" {
+		t.Errorf("invited again: %s", again.text)
+	}
+	stranger := keeper.call(201, "POST", "/invitations", `{"invitedUserEmailAddress":"mo@nowhere.example","invitedUserDisplayName":"Mo","inviteRedirectUrl":"https://app.example"}`)
+	mo, _ := stranger.body["invitedUser"].(map[string]any)
+	if u := keeper.call(200, "GET", "/users/"+mo["id"].(string)+"?$select=displayName,userPrincipalName,userType,creationType", ""); u.str("displayName") != "Mo" || u.str("userPrincipalName") != "mo_nowhere.example#EXT#@fobexample.onmicrosoft.com" || u.str("userType") != "Guest" || u.str("creationType") != "Invitation" {
+		t.Errorf("somebody whom no tenant knows: %s", u.text)
+	}
+	for _, body := range []string{`{"invitedUserEmailAddress":"ben@fob.example","inviteRedirectUrl":"https://app.example"}`, `{"invitedUserEmailAddress":"no address","inviteRedirectUrl":"https://app.example"}`,
+		`{"invitedUserEmailAddress":"zed@other.example"}`, `{"invitedUserEmailAddress":"zed@other.example","inviteRedirectUrl":"https://app.example","invitedUserType":"Boss"}`} {
+		keeper.call(400, "POST", "/invitations", body)
+	}
+	g := keeper
+	g.token = signedIn.str("access_token")
+	g.call(403, "POST", "/invitations", invitation)
+}

@@ -148,6 +148,20 @@ func (w *World) Account(u *User) (*User, bool) {
 	return w.User("", u.Home)
 }
 
+// Accept notes that a guest who was invited has come.
+func (w *World) Accept(u *User) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u, ok := w.user(u.Tenant, u.ID)
+	if !ok || u.More["externalUserState"] != "PendingAcceptance" {
+		return
+	}
+	c := *u
+	c.More = maps.Clone(u.More)
+	c.More["externalUserState"], c.More["externalUserStateChangeDateTime"] = "Accepted", w.Now().UTC().Format(time.RFC3339)
+	w.putUser(&c)
+}
+
 // UserOf returns the user that an account is in a tenant: itself where it is at
 // home, and elsewhere a guest.
 func (w *World) UserOf(tenant string, account *User) (*User, bool) {

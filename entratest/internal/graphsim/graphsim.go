@@ -120,6 +120,7 @@ type call struct {
 	path         string   // of a drive item, without a leading slash
 	byPath       bool
 	batched      bool   // part of a $batch
+	concerns     string // the object that the log of changes names, if neither the path does nor a Location
 	base         string // the origin to name, if not that of the request
 }
 

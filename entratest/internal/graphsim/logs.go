@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net"
@@ -225,6 +226,7 @@ func (c *call) audited() {
 		if made := c.w.Header().Get("Location"); made != "" {
 			id = made[strings.LastIndexByte(made, '/')+1:]
 		}
+		id = cmp.Or(c.concerns, id)
 		after, _ := c.object(id)
 		target := c.auditTarget(id, before, after)
 		entry.Activity = strings.ReplaceAll(entry.Activity, "%s", strings.ToLower(target.Type))

@@ -10,7 +10,7 @@ import (
 // unknown segments.
 const (
 	missingSets = `$metadata admin auditLogs contacts contracts devices directory drives groupSettings identity identityProviders
-		invitations me policies reports roleManagement schemaExtensions security shares sites subscribedSkus subscriptions teams`
+		me policies reports roleManagement schemaExtensions security shares sites subscribedSkus subscriptions teams`
 	missingActions = `addKey addPassword changePassword checkMemberGroups checkMemberObjects copy createForward createReply createReplyAll
 		createUploadSession delta exportPersonalData findMeetingTimes forward getMailTips getMemberGroups getMemberObjects move permanentDelete
 		removeKey removePassword reply replyAll restore search setVerifiedPublisher unsetVerifiedPublisher`

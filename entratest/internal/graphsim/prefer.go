@@ -21,6 +21,18 @@ func (c *call) preference(name string) string {
 	return ""
 }
 
+// prefers says whether the request has a wish, of those without a value.
+func (c *call) prefers(name string) bool {
+	for _, header := range c.r.Header.Values("Prefer") {
+		for wish := range strings.SplitSeq(header, ",") {
+			if strings.EqualFold(strings.TrimSpace(wish), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // applied says which wish came true.
 func (c *call) applied(wish string) {
 	const name = "Preference-Applied"

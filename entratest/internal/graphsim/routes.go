@@ -159,6 +159,7 @@ func routes() []route {
 		{method: "POST", pattern: "/directoryRoles/{id}/members/$ref", serve: (*call).addRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator), audit: audit("RoleManagement", "Assign", "Add member to role")},
 		{method: "DELETE", pattern: "/directoryRoles/{id}/members/{id}/$ref", serve: (*call).removeRoleMember, needs: "POST /directoryroles/{id}/members", right: administrator(privilegedRoleAdministrator), audit: audit("RoleManagement", "Unassign", "Remove member from role")},
 		{method: "GET", pattern: "/directoryRoleTemplates", serve: (*call).roleTemplates},
+		{method: "POST", pattern: "/invitations", serve: (*call).invite, audit: audit("UserManagement", "Invite", "Invite external user")},
 		{method: "POST", pattern: "/directoryObjects/getByIds", serve: (*call).getByIDs},
 		{method: "GET", pattern: "/directoryObjects/{id}", serve: (*call).directoryObject},
 		{method: "POST", pattern: "/directoryObjects/{id}/getMemberGroups", serve: (*call).getMemberGroups},
@@ -364,6 +365,7 @@ func (c *call) route(path []string) {
 	if n := len(path) - 1; n > 0 && contains([]string{"delta", "search"}, strings.TrimPrefix(strings.ToLower(path[n-1]), "microsoft.graph.")) && strings.Contains(path[n], "=") {
 		path, c.argument = path[:n], path[n]
 	}
+	path = c.upsert(path)
 	at, unknown := routeTree(), -1
 	for i, segment := range path {
 		if i > 0 {

@@ -129,10 +129,7 @@ func userValue(u *directory.User, name string) (any, bool) {
 	case "accountEnabled":
 		return !u.Disabled, true
 	case "userType":
-		if u.Guest {
-			return "Guest", true
-		}
-		return "Member", true
+		return userTypeOf(u), true
 	case "createdDateTime":
 		return date(u.Created), true
 	case "signInSessionsValidFromDateTime":
@@ -155,7 +152,7 @@ func userValue(u *directory.User, name string) (any, bool) {
 		}
 		return []object{own}, true
 	case "creationType", "externalUserState", "externalUserStateChangeDateTime":
-		if u.Home != "" {
+		if _, said := u.More[name]; !said && u.Home != "" {
 			return map[string]any{"creationType": "Invitation", "externalUserState": "Accepted", "externalUserStateChangeDateTime": date(u.Created)}[name], true
 		}
 	case "mailNickname":
@@ -167,6 +164,13 @@ func userValue(u *directory.User, name string) (any, bool) {
 	}
 	value, ok := u.More[name]
 	return value, ok
+}
+
+func userTypeOf(u *directory.User) string {
+	if u.Guest {
+		return "Guest"
+	}
+	return "Member"
 }
 
 func groupValue(g *directory.Group, name string) (any, bool) {

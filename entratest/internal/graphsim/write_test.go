@@ -491,3 +491,31 @@ func TestAnApplicationKeepsWhatItIsTold(t *testing.T) {
 	}
 	f.write("PATCH", "/v1.0/applications/"+id, tok, `{"groupMembershipClaims":"Everything"}`).want(t, "no such groups", 400, "Request_BadRequest")
 }
+
+func TestWhatIsMissingIsMadeWhereThatIsPreferred(t *testing.T) {
+	f := start(t)
+	tok := app("Application.ReadWrite.All", "Group.ReadWrite.All")
+	const byName = "/v1.0/applications(uniqueName='the''one')"
+	f.write("PATCH", byName, tok, `{"displayName":"one"}`).want(t, "without the wish", 404, "Request_ResourceNotFound")
+	made := f.write("PATCH", byName, tok, `{"displayName":"one"}`, "Prefer", "create-if-missing").want(t, "made", 201, "")
+	if made.str("uniqueName") != "the'one" || made.str("displayName") != "one" || made.header.Get("Preference-Applied") != "create-if-missing" || !strings.HasSuffix(made.header.Get("Location"), "/applications/"+made.str("id")) {
+		t.Errorf("made: %v %s", made.header, made.text)
+	}
+	f.write("PATCH", byName, tok, `{"displayName":"two"}`, "Prefer", "create-if-missing").want(t, "changed", 204, "")
+	if a := f.get(byName, tok); a.str("id") != made.str("id") || a.str("displayName") != "two" {
+		t.Errorf("changed: %s", a.text)
+	}
+	f.write("PATCH", "/v1.0/applications(uniqueName='other')", tok, `{"signInAudience":"AzureADMyOrg"}`, "Prefer", "create-if-missing").want(t, "without a name", 400, "Request_BadRequest")
+
+	principal := "/v1.0/servicePrincipals(appId='" + made.str("appId") + "')"
+	if p := f.write("PATCH", principal, tok, `{"displayName":"any"}`, "Prefer", "create-if-missing").want(t, "a principal", 201, ""); p.str("appId") != made.str("appId") {
+		t.Errorf("a principal: %s", p.text)
+	}
+	f.write("PATCH", principal, tok, `{"accountEnabled":false}`, "Prefer", "create-if-missing").want(t, "a principal that is there", 204, "")
+
+	group := f.write("PATCH", "/v1.0/groups(uniqueName='crew')", tok, `{"displayName":"Crew","mailEnabled":false,"mailNickname":"crew","securityEnabled":true}`, "Prefer", "create-if-missing").want(t, "a group", 201, "")
+	if a := f.get("/v1.0/groups(uniqueName='crew')", tok); a.str("id") != group.str("id") {
+		t.Errorf("a group: %s", a.text)
+	}
+	f.write("PATCH", "/v1.0/groups(uniqueName='other')", app("Group.Read.All"), `{}`, "Prefer", "create-if-missing").want(t, "without permission", 403, "Authorization_RequestDenied")
+}
