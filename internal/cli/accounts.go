@@ -27,10 +27,11 @@ func (inv *invocation) accountsCommand() *cobra.Command {
 		if err := inv.resolveCacheDir(s); err != nil {
 			return err
 		}
-		all, err := inv.storedAccounts(cmd.Context(), s)
+		all, damaged, err := inv.storedAccounts(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
+		inv.warnOf(damaged)
 		slices.SortFunc(all, func(a, b fob.RecordInfo) int {
 			return strings.Compare(a.Account.Username+a.ClientID, b.Account.Username+b.ClientID)
 		})

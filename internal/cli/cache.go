@@ -147,10 +147,14 @@ func (inv *invocation) cacheClearCommand() *cobra.Command {
 				return nil
 			}
 		}
-		if err := os.Remove(failureFile(s.cacheDir.text)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			inv.warn(err)
+		failure := os.Remove(failureFile(s.cacheDir.text))
+		if err := inv.forgetAll(cmd.Context(), s); err != nil {
+			return err
 		}
-		return inv.forgetAll(cmd.Context(), s)
+		if failure != nil && !errors.Is(failure, fs.ErrNotExist) {
+			inv.warn(failure)
+		}
+		return nil
 	})
 }
 

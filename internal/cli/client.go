@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -157,10 +159,11 @@ func (inv *invocation) signedIn(ctx context.Context, s *settings) (*fob.RecordIn
 	if inv.flags.noCache {
 		return nil, nil
 	}
-	all, err := inv.storedAccounts(ctx, s)
+	all, damaged, err := inv.storedAccounts(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	inv.warnOf(damaged)
 	var found []fob.RecordInfo
 	for _, a := range all {
 		if inv.fits(a, s) {
@@ -220,38 +223,50 @@ func withScheme(host string) string {
 	return "https://" + strings.TrimRight(host, "/")
 }
 
-// storedAccounts lists the sign-ins of all clients.
-func (inv *invocation) storedAccounts(ctx context.Context, s *settings) ([]fob.RecordInfo, error) {
+// storedAccounts lists the sign-ins of all clients, and those that cannot be
+// read. A store that does not exist is not made by looking.
+func (inv *invocation) storedAccounts(ctx context.Context, s *settings) (all []fob.RecordInfo, damaged []error, err error) {
+	if err := s.hasPlace(); err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Lstat(storeDir(s)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
 	store, err := inv.openStore(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []fob.RecordInfo
 	for key, err := range store.List(ctx) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !strings.HasPrefix(key, "account-") {
 			continue
 		}
 		record, err := store.Get(ctx, key)
-		if errors.Is(err, fob.ErrNotStored) {
-			if errors.Is(err, filestore.ErrDamaged) {
-				inv.warn(err)
-			}
+		switch {
+		case errors.Is(err, filestore.ErrDamaged):
+			damaged = append(damaged, err)
 			continue
-		}
-		if err != nil {
-			return nil, err
+		case errors.Is(err, fob.ErrNotStored):
+			continue // deleted since it was listed
+		case err != nil:
+			return nil, nil, err
 		}
 		info, err := fob.DescribeRecord(key, record)
 		if err != nil {
-			inv.warn(err)
+			damaged = append(damaged, err)
 			continue
 		}
 		all = append(all, info)
 	}
-	return all, nil
+	return all, damaged, nil
+}
+
+func (inv *invocation) warnOf(all []error) {
+	for _, err := range all {
+		inv.warn(err)
+	}
 }
 
 // store opens the store of the settings. Who brings a credential gets a token
@@ -285,7 +300,12 @@ func (inv *invocation) openStore(s *settings) (*filestore.Store, error) {
 	if err != nil {
 		p := &problem{err: err, text: "opening the token store", fix: adviseSystem(err)}
 		// What the store itself refuses, it says what to do about.
-		if _, system := errors.AsType[syscall.Errno](err); p.fix == "" && system {
+		_, system := errors.AsType[syscall.Errno](err)
+		switch {
+		case p.fix != "" || !system:
+		case errors.Is(err, fs.ErrPermission):
+			p.fix = "make it readable for you again, forget what is in it with fob cache clear, or name another directory with --cache-dir or FOB_CACHE_DIR"
+		default:
 			p.fix = "name another directory with --cache-dir or FOB_CACHE_DIR"
 		}
 		return nil, p

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -393,10 +392,10 @@ func (d *doctor) ask(ctx context.Context, app *fob.Client, part string, form any
 
 // user is the signed-in user of the app's tenant, if there is one.
 func (d *doctor) user(ctx context.Context) (fob.TokenSource, fob.Request, error) {
-	if _, err := os.Stat(storeDir(d.s)); d.s.hasPlace() != nil || errors.Is(err, fs.ErrNotExist) {
-		return nil, fob.Request{}, nil // and looking makes no store
+	if d.s.hasPlace() != nil {
+		return nil, fob.Request{}, nil
 	}
-	all, err := d.inv.storedAccounts(ctx, d.s)
+	all, _, err := d.inv.storedAccounts(ctx, d.s)
 	if err != nil {
 		return nil, fob.Request{}, err
 	}

@@ -52,17 +52,27 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 			if inv.flags.account != "" || inv.flags.tenant != "" || inv.flags.clientID != "" {
 				p.text, p.fix, p.try = "no such account is signed in", "", "fob accounts"
 			}
+			if _, damaged, err := inv.storedAccounts(ctx, s); err == nil && len(damaged) > 0 {
+				p.fix = "whose the sign-ins are that cannot be read nobody can tell; forget everything to forget them"
+				p.try = "fob logout --all"
+			}
 			return p
 		}
 		store, err := inv.openStore(s)
 		if err != nil {
 			return err
 		}
-		c := &fob.Client{Authority: fob.Authority{Host: known.Authority}, ID: known.ClientID, Store: store, Warn: inv.warn}
+		var warnings []error // which say no more than the error, if there is one
+		c := &fob.Client{Authority: fob.Authority{Host: known.Authority}, ID: known.ClientID, Store: store, Warn: func(err error) { warnings = append(warnings, err) }}
 		gone, err := c.SignOut(ctx, known.Account.ID)
 		if err != nil {
-			return err
+			text := "the sign-in is still there"
+			if gone.ID != "" { // only the list of accounts could not be written
+				text = "the sign-in is forgotten, but still listed"
+			}
+			return &problem{text: text, err: err, fix: s.adviseToWrite()}
 		}
+		inv.warnOf(warnings)
 		// The address of an upload is a permission of the account's, too.
 		if err := inv.forgetUploads(ctx, store, func(r uploadRecord) bool {
 			return r.Account.ID == known.Account.ID && strings.EqualFold(r.ClientID, known.ClientID)
@@ -79,20 +89,31 @@ func (inv *invocation) logoutCommand() *cobra.Command {
 func (inv *invocation) forgetAll(ctx context.Context, s *settings) error {
 	// Under its lock first, or a renewal that is under way would put the sign-in
 	// back.
-	if all, err := inv.storedAccounts(ctx, s); err == nil {
+	var warnings []error // which say no more than the error, if there is one
+	warn := func(err error) { warnings = append(warnings, err) }
+	if all, _, err := inv.storedAccounts(ctx, s); err == nil {
 		for _, a := range all {
-			c := &fob.Client{Authority: fob.Authority{Host: a.Authority}, ID: a.ClientID, Store: inv.opened, Warn: inv.warn}
+			c := &fob.Client{Authority: fob.Authority{Host: a.Authority}, ID: a.ClientID, Store: inv.opened, Warn: warn}
 			if _, err := c.SignOut(ctx, a.Account.ID); err != nil {
-				inv.warn(err)
+				warn(err)
 			}
 		}
 	}
-	if err := filestore.Clear(ctx, storeDir(s)); err != nil {
-		return err
+	switch err := filestore.Clear(ctx, storeDir(s)); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return &problem{text: "not everything could be removed", err: err, fix: s.adviseToWrite()}
 	}
+	inv.warnOf(warnings)
 	return inv.told(struct {
 		Forgotten string `json:"forgotten"`
 	}{"all"}, "forgot everything in "+storeDir(s))
+}
+
+// adviseToWrite says how what is stored can be removed that cannot be now.
+func (s *settings) adviseToWrite() string {
+	return "see that you may read and write " + storeDir(s) + " and all that is in it, and that it is on no read-only file system; then try again, or remove it by hand"
 }
 
 // told prints the outcome of a command that did something.

@@ -260,7 +260,13 @@ func (s *Store) Clear(ctx context.Context) error {
 	if stay > 1 {
 		failed = fmt.Errorf("%w, and %d more of its records", failed, stay-1)
 	}
-	return cmp.Or(s.remove(keyName), failed, s.flush())
+	if err := s.remove(keyName); err != nil {
+		return fmt.Errorf("the key is still there, and opens what else is: %w", err)
+	}
+	if failed != nil {
+		return fmt.Errorf("what stays cannot be opened, for the key is gone: %w", failed)
+	}
+	return s.flush()
 }
 
 // ready is what every method asks first.
@@ -298,7 +304,7 @@ func (s *Store) read(key string) ([]byte, fs.FileInfo, error) {
 		}
 	}
 	if _, ok := errors.AsType[defect](err); ok || errors.Is(err, fs.ErrPermission) {
-		return nil, info, fmt.Errorf("the record %s is %w (%w) and counts as %w", s.path(key), ErrDamaged, err, fob.ErrNotStored)
+		return nil, info, fmt.Errorf("the record %s is %w (%w) and counts as %w", s.path(key), ErrDamaged, bare(err), fob.ErrNotStored)
 	}
 	if err != nil {
 		return nil, info, fmt.Errorf("reading the record %s: %w", s.path(key), bare(err))
