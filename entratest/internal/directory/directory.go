@@ -34,10 +34,20 @@ type User struct {
 	Roles                                []string // directory role template ids, the wids claim
 	Created                              time.Time
 	SessionsRevoked                      time.Time // grants issued before it are void (50173)
+	PasswordChanged                      time.Time // those of public clients issued before it are void, too
 	Manager                              string    // a user's object id
 	Home                                 string    // of somebody from another tenant: the object id of the account there, which signs in
 	Licenses                             []License
 	More                                 map[string]any // further properties by the names that Graph has for them, as JSON values
+}
+
+// TokensValidFrom is when the last thing happened that makes Graph challenge
+// tokens from before: somebody ended the sessions, or changed the password.
+func (u *User) TokensValidFrom() time.Time {
+	if u.PasswordChanged.After(u.SessionsRevoked) {
+		return u.PasswordChanged
+	}
+	return u.SessionsRevoked
 }
 
 // GuestUPN is the user principal name of somebody from elsewhere in a tenant.

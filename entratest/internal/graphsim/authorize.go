@@ -110,8 +110,8 @@ func (c *call) challenge() (payload string, ok bool) {
 			return fmt.Sprintf(form, c.World.Now().Unix()), true
 		// Tokens know whole seconds. One of the very second is from before: the
 		// sign-in service dates those that come after a second later.
-		case !account.SessionsRevoked.IsZero() && int64(issued) <= account.SessionsRevoked.Unix():
-			return fmt.Sprintf(form, account.SessionsRevoked.Unix()+1), true
+		case !account.TokensValidFrom().IsZero() && int64(issued) <= account.TokensValidFrom().Unix():
+			return fmt.Sprintf(form, account.TokensValidFrom().Unix()+1), true
 		}
 	}
 	c.mu.Lock()

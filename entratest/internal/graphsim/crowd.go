@@ -419,7 +419,7 @@ func columnOf(property string) crowdColumn {
 		return officeColumn
 	case "businessPhones":
 		return phoneColumn
-	case "createdDateTime", "signInSessionsValidFromDateTime":
+	case "createdDateTime", "lastPasswordChangeDateTime", "signInSessionsValidFromDateTime":
 		return createdColumn
 	case "mailNickname":
 		return nickColumn

@@ -137,6 +137,11 @@ func userValue(u *directory.User, name string) (any, bool) {
 			return date(u.SessionsRevoked), true
 		}
 		return date(u.Created), true
+	case "lastPasswordChangeDateTime":
+		if u.PasswordChanged.IsZero() {
+			return date(u.Created), true
+		}
+		return date(u.PasswordChanged), true
 	case "proxyAddresses":
 		if u.Mail == "" {
 			return []string{}, true

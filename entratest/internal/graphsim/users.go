@@ -206,7 +206,13 @@ func (c *call) updateUser() {
 		return
 	}
 	t, _ := c.World.Tenant(c.tenant())
-	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, func(u *directory.User) error { return setUser(u, t, given) }), "userPrincipalName") {
+	change := func(u *directory.User) error {
+		if given.get("passwordProfile") != nil {
+			u.PasswordChanged = c.World.Now()
+		}
+		return setUser(u, t, given)
+	}
+	if !c.conflict(c.World.UpdateUser(c.tenant(), u.ID, change), "userPrincipalName") {
 		c.noContent()
 	}
 }

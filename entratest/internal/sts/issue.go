@@ -152,7 +152,7 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 	} else {
 		account, _ := s.World.Account(u) // who has none may not sign in
 		s.World.Accept(u)
-		if account.SessionsRevoked.Unix() == c.IssuedAt {
+		if account.TokensValidFrom().Unix() == c.IssuedAt {
 			// The claim has whole seconds: without this, nobody could tell a token
 			// that was issued after a revocation in this second from one before.
 			c.IssuedAt++

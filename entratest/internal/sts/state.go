@@ -256,7 +256,7 @@ func (s *Server) session(cookie string) (session, bool) {
 		return session{}, false
 	}
 	u, ok := s.World.User(se.Tenant, se.User)
-	if !ok || u.Disabled || revoked(u.SessionsRevoked, se.Time) {
+	if !ok || u.Disabled || revoked(u.SessionsRevoked, se.Time) || revoked(u.PasswordChanged, se.Time) {
 		return session{}, false
 	}
 	return *se, true

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
@@ -424,10 +425,15 @@ func (q *tokenRequest) signedIn(tenant, id string, since signIn, issued string) 
 		return nil, refused
 	}
 	if account, _ := q.s.World.Account(u); revoked(account.SessionsRevoked, since.Time) {
-		return nil, no(50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. "+
-			"The grant was issued on '%s' and the TokensValidFrom date (before which tokens are not valid) for this user is '%s'.", issued, timestamp(account.SessionsRevoked)).as("invalid_grant").sub("bad_token")
+		return nil, voided(issued, account.SessionsRevoked)
 	}
 	return u, nil
+}
+
+// voided refuses a grant that was given before all of its user were voided.
+func voided(issued string, from time.Time) *refusal {
+	return no(50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. "+
+		"The grant was issued on '%s' and the TokensValidFrom date (before which tokens are not valid) for this user is '%s'.", issued, timestamp(from)).as("invalid_grant").sub("bad_token")
 }
 
 // userIn returns the user that an account is in a tenant, and refuses where it

@@ -176,6 +176,9 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
+	if (t.Public || t.SPA) && revoked(account.PasswordChanged, t.Time) { // web servers keep theirs
+		return issuance{}, voided(timestamp(t.Issued), account.PasswordChanged)
+	}
 	tenant := q.tenantFor(account)
 	user, refused := q.userIn(tenant, account) // good wherever the account is a guest
 	if refused != nil {
