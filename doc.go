@@ -7,7 +7,7 @@
 //	client := &fob.Client{
 //		Authority:  fob.Authority{Tenant: "contoso.onmicrosoft.com"},
 //		ID:         "11111111-2222-3333-4444-555555555555",
-//		Credential: fob.ClientSecret{Secret: secret},
+//		Credential: fob.ClientSecret{Secret: fob.NewSecret(os.Getenv("AZURE_CLIENT_SECRET"))},
 //	}
 //	token, err := client.Token(ctx, fob.Request{Scopes: []string{"https://graph.microsoft.com/.default"}})
 //
@@ -29,4 +29,12 @@
 // endpoint only: redirects are not followed. Every answer is read within
 // bounds of size and time, and every text of a server is made harmless before
 // it is in an error.
+//
+// # What is beside it
+//
+// [Transport] adds the token to the requests of any http.Client; package graph
+// knows pages, batches and throttling. Package store/filestore keeps tokens on
+// disk and shares them between processes. Package entratest is an Entra ID for
+// tests: with its URL as the Authority's Host, and its client, all of this runs
+// without a tenant.
 package fob

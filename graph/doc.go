@@ -1,7 +1,7 @@
 // Package graph calls Microsoft Graph, Azure Resource Manager and the other
 // APIs that take Entra ID tokens, as fast as their throttles allow.
 //
-//	client := &graph.Client{Source: tokens}
+//	client := &graph.Client{Source: tokens} // any fob.TokenSource, such as a *fob.Client
 //	for user, err := range client.Pages(ctx, "/users?$select=id,displayName", nil) {
 //		if err != nil {
 //			return err
