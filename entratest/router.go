@@ -155,8 +155,9 @@ func (e *Emulator) index(w http.ResponseWriter, r *http.Request) {
 		b.WriteString("</td></tr>\n")
 	}
 	b.WriteString("<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>fob emulator</title>\n" +
-		"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}" +
-		"th{text-align:left;font-weight:600;padding-right:1.5rem;vertical-align:top;white-space:nowrap}td{overflow-wrap:anywhere}</style>\n" +
+		"<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}" +
+		"th{text-align:left;font-weight:600;padding-right:1.5rem;vertical-align:top;white-space:nowrap}td{overflow-wrap:anywhere}" +
+		"@media(max-width:40rem){th,td{display:block;padding:0}}</style>\n" +
 		"<h1>fob emulator</h1>\n<p>Microsoft Entra ID and Microsoft Graph on this machine, for tests. Nothing here is secret and nothing is real.</p>\n")
 	b.WriteString("<h2>Where to go</h2>\n<table>\n")
 	row("Enter a device code", e.URL()+"/devicelogin", e.URL()+"/devicelogin")
