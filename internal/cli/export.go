@@ -58,7 +58,7 @@ func (inv *invocation) exportCommand() *cobra.Command {
 	fs.BoolVar(&x.delta, "delta", false, "keep the file current: later runs ask for changes only")
 	fs.BoolVar(&x.replace, "replace", false, "write over a file that exists")
 	fs.StringArrayVar(&r.query, "query", nil, "add `NAME=VALUE` to the query, encoded as it must be; repeat")
-	fs.StringArrayVarP(&r.headers, "header", "H", nil, "add a header, `NAME: VALUE`; repeat")
+	fs.StringArrayVarP(&r.headers, "header", "H", nil, "add a header, `NAME:VALUE`; repeat for several")
 	fs.BoolVar(&r.beta, "beta", false, "Microsoft Graph's beta version")
 	inv.sharedFlags(fs, tokenFlags)
 	return inv.define(cmd, func(cmd *cobra.Command, args []string) error {

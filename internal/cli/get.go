@@ -64,7 +64,7 @@ func (inv *invocation) requestCommand(method string, cmd *cobra.Command) *cobra.
 	inv.outputFlag(fs, "json", "ndjson", "table", "csv")
 	fs.StringVarP(&r.jq, "jq", "q", "", "choose from the answer with a jq `filter`")
 	fs.StringArrayVar(&r.query, "query", nil, "add `NAME=VALUE` to the query, encoded as it must be; repeat")
-	fs.StringArrayVarP(&r.headers, "header", "H", nil, "add a header, `NAME: VALUE`; repeat")
+	fs.StringArrayVarP(&r.headers, "header", "H", nil, "add a header, `NAME:VALUE`; repeat for several")
 	fs.BoolVar(&r.include, "include", false, "print status and headers before the answer")
 	fs.StringVar(&r.outputFile, "output-file", "", "write to `file`; a download that broke off goes on")
 	fs.BoolVar(&r.dryRun, "dry-run", false, "print the request and send nothing")

@@ -59,7 +59,9 @@ func (inv *invocation) help(cmd *cobra.Command, _ []string) {
 		b.WriteString("\n" + t.paint(styleTitle, "Who, where and how to sign in:") + "\n" + text)
 	}
 	b.WriteString("\n" + exitStatusTable)
-	io.WriteString(inv.Stdout, b.String())
+	// pflag would show the value that --trace has when it is given none.
+	text := strings.ReplaceAll(b.String(), `--trace file[="-"]`, "--trace[=file]    ")
+	io.WriteString(inv.Stdout, text)
 }
 
 // sharedFlag marks the flags that mean the same on every command.

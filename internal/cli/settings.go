@@ -81,7 +81,7 @@ func (inv *invocation) sharedFlags(fs *pflag.FlagSet, groups flagGroup) {
 		fs.StringVar(&f.certificate, "certificate", "", "`file` with certificate and private key, PEM or PFX")
 		fs.StringVar(&f.certificatePassword, "certificate-password-file", "", "`file` with the PFX file's password")
 		fs.StringVar(&f.certificateThumbprint, "certificate-thumbprint", "", "refuse the certificate file unless it has this `thumbprint`")
-		fs.Var(&choice{&f.assertionAlgorithm, []string{"PS256", "RS256"}, true}, "assertion-algorithm", "`PS256` (default) or RS256, for old scripts and AD FS")
+		fs.Var(&choice{&f.assertionAlgorithm, []string{"PS256", "RS256"}, true}, "assertion-algorithm", "`algorithm` of the assertion: PS256 (default), or RS256 for old scripts and AD FS")
 		fs.BoolVar(&f.sendChain, "send-certificate-chain", false, "send x5c, for subject name and issuer authentication")
 		fs.StringVar(&f.federatedTokenFile, "federated-token-file", "", "`file` with another provider's token, read at each exchange; - is stdin")
 	}

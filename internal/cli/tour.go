@@ -342,7 +342,7 @@ func (t *tour) summary() {
 	t.code("fob get /me --emulator")
 	t.prose("With your tenant, after you registered an app:")
 	t.code("fob login --tenant TENANT --client-id CLIENT_ID")
-	t.code("fob token | fob header | fob get /me")
+	t.code("fob get /me                         # or: fob token, fob header")
 	t.prose("And when Entra says no: fob explain AADSTS50011, or any other code, or a topic such as \"invalid scope\".")
 }
 
