@@ -76,7 +76,7 @@ func (c *call) uploadAttachment(secret string) {
 	if !finished {
 		return
 	}
-	up.made.content, up.made.modified = up.content, c.World.Now()
+	up.made.content, up.made.modified = up.content(), c.World.Now()
 	c.mail.mu.Lock()
 	b := c.mail.box(up.owner)
 	var m *message
@@ -118,7 +118,7 @@ func (c *call) attachmentFragment(secret string, content []byte) (up *attachment
 			return up, true
 		}
 		up.expires = c.World.Now().Add(sessionLife)
-		c.send(http.StatusOK, "application/json; charset=utf-8", object{{"ExpirationDateTime", up.expires.UTC().Format(time.RFC3339)}, {"NextExpectedRanges", []string{strconv.Itoa(len(up.content))}}})
+		c.send(http.StatusOK, "application/json; charset=utf-8", object{{"ExpirationDateTime", up.expires.UTC().Format(time.RFC3339)}, {"NextExpectedRanges", []string{strconv.Itoa(up.have)}}})
 	default:
 		c.w.Header().Set("Allow", "DELETE, PUT")
 		c.refuse(http.StatusMethodNotAllowed, "invalidRequest", "The HTTP method is not allowed for this address.")

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -711,14 +712,18 @@ func (c *call) store(t *tree, i *item, isNew bool, content []byte, kind string, 
 // the last 64.
 func quickXorHash(content []byte) string {
 	var circle [20]byte
-	at := 0
-	for _, b := range content {
+	for i := range 8 {
+		circle[12+i] = byte(len(content) >> (8 * i))
+	}
+	// After 160 bytes it begins again where it began.
+	var turns [160]byte
+	for len(content) > 0 {
+		content = content[subtle.XORBytes(turns[:], turns[:], content):]
+	}
+	for i, b := range turns {
+		at := 11 * i % 160
 		circle[at/8] ^= b << (at % 8)
 		circle[(at/8+1)%20] ^= b >> (8 - at%8)
-		at = (at + 11) % 160
-	}
-	for i := range 8 {
-		circle[12+i] ^= byte(len(content) >> (8 * i))
 	}
 	return base64.StdEncoding.EncodeToString(circle[:])
 }

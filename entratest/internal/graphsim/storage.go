@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,11 +31,14 @@ const (
 // arrival is what comes in fragments.
 type arrival struct {
 	total   int // -1: not known yet
-	content []byte
+	have    int // bytes
+	parts   [][]byte
 	expires time.Time
 }
 
-func (a *arrival) done() bool { return a.total >= 0 && len(a.content) == a.total }
+func (a *arrival) done() bool { return a.total >= 0 && a.have == a.total }
+
+func (a *arrival) content() []byte { return slices.Concat(a.parts...) }
 
 // upload is a file of a drive on its way.
 type upload struct {
@@ -156,7 +160,7 @@ func (c *call) createUploadSession() {
 func (u *upload) state() object {
 	next := []string{}
 	if !u.done() {
-		next = append(next, strconv.Itoa(len(u.content))+"-")
+		next = append(next, strconv.Itoa(u.have)+"-")
 	}
 	return object{{"expirationDateTime", date(u.expires)}, {"nextExpectedRanges", next}}
 }
@@ -233,7 +237,15 @@ func (c *call) noSession() {
 // readFragment reads a fragment, or answers. It may come slowly: the caller
 // holds no lock.
 func (c *call) readFragment() ([]byte, bool) {
-	content, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxFragment))
+	body := http.MaxBytesReader(c.w, c.r.Body, maxFragment)
+	var content []byte
+	var err error
+	if n := c.r.ContentLength; n >= 0 && n <= maxFragment {
+		content = make([]byte, n)
+		_, err = io.ReadFull(body, content)
+	} else {
+		content, err = io.ReadAll(body)
+	}
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case errors.As(err, &tooLarge):
 		c.refuse(http.StatusRequestEntityTooLarge, "invalidRequest", "The fragment is larger than 60 MiB.")
@@ -313,9 +325,9 @@ func (c *call) fragment(up *arrival, content []byte, unit int) bool {
 	case up.total >= 0 && total != up.total:
 		c.refuse(http.StatusBadRequest, "invalidRequest", "The total size in Content-Range is not that of the fragments before.")
 		return false
-	case from < len(up.content):
+	case from < up.have:
 		return out("fragmentOverlap", "The uploaded fragment overlaps with data that has already been received.")
-	case from > len(up.content):
+	case from > up.have:
 		return out("fragmentOutOfOrder", "The uploaded fragment is not the next one.")
 	case to+1 != total && len(content)%unit != 0:
 		c.refuse(http.StatusBadRequest, "invalidRequest", "The size of a fragment must be a multiple of 320 KiB, except for the last one.")
@@ -325,7 +337,7 @@ func (c *call) fragment(up *arrival, content []byte, unit int) bool {
 		return false
 	}
 	up.total = total
-	up.content = append(up.content, content...)
+	up.parts, up.have = append(up.parts, content), up.have+len(content)
 	return true
 }
 
@@ -343,5 +355,5 @@ func (c *call) commit(secret string, up *upload) {
 		return
 	}
 	delete(d.uploads, secret)
-	c.store(t, i, isNew, up.content, "", up.origin)
+	c.store(t, i, isNew, up.content(), "", up.origin)
 }
