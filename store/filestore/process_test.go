@@ -49,6 +49,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// plainBinary builds these tests without the race detector, which makes a
+// process several times as dear to start: too dear for a thousand, and it has
+// nothing to find in a role that does one thing after the other.
+func plainBinary(t *testing.T) string {
+	t.Helper()
+	if !raceEnabled {
+		return os.Args[0]
+	}
+	path := filepath.Join(t.TempDir(), "plain.exe")
+	build := exec.Command("go", "test", "-c", "-race=false", "-trimpath", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
 // child prepares a process with a role. It ends with the test.
 func child(t *testing.T, role, dir string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -116,6 +133,7 @@ func TestNoRecordIsDamagedOrLostWhenProcessesAreKilled(t *testing.T) {
 	}
 	var left, puts atomic.Int64
 	left.Store(int64(kills))
+	program := plainBinary(t)
 	t.Run("shards", func(t *testing.T) {
 		for range shards {
 			t.Run("", func(t *testing.T) {
@@ -123,7 +141,7 @@ func TestNoRecordIsDamagedOrLostWhenProcessesAreKilled(t *testing.T) {
 				dir := filepath.Join(tempDir(t), "store")
 				acknowledged := make(map[string]uint64)
 				for left.Add(-1) >= 0 && !t.Failed() {
-					last := killWriter(t, dir, acknowledged)
+					last := killWriter(t, program, dir, acknowledged)
 					checkAfterKill(t, dir, acknowledged, last)
 				}
 				puts.Add(int64(max(acknowledged[crashKeys[0]], acknowledged[crashKeys[1]], acknowledged[crashKeys[2]])))
@@ -136,8 +154,9 @@ func TestNoRecordIsDamagedOrLostWhenProcessesAreKilled(t *testing.T) {
 // killWriter starts a writer and kills it after some records and some time, both
 // at random. It notes by key what the writer acknowledged and returns the last
 // number ever acknowledged.
-func killWriter(t *testing.T, dir string, acknowledged map[string]uint64) (last uint64) {
+func killWriter(t *testing.T, program, dir string, acknowledged map[string]uint64) (last uint64) {
 	cmd := child(t, "put without end", dir)
+	cmd.Path = program
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
