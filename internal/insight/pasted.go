@@ -104,6 +104,9 @@ var shownHeaders = [][2]string{
 // explainAnswer understands an answer with its status and headers, as curl -i,
 // curl -v and browsers show it. Of several the last counts.
 func explainAnswer(text string) *Explanation {
+	if !strings.Contains(text, "HTTP/") {
+		return nil
+	}
 	status, header, rest := 0, map[string]string{}, []string(nil)
 	inHeader := false
 	for line := range strings.Lines(text) {
@@ -112,7 +115,10 @@ func explainAnswer(text string) *Explanation {
 			continue // what curl -v sent, and thought
 		}
 		line = strings.TrimPrefix(strings.TrimPrefix(line, "< "), "<")
-		m := headerLine().FindStringSubmatch(line)
+		var m []string
+		if inHeader {
+			m = headerLine().FindStringSubmatch(line)
+		}
 		switch begin := statusLine().FindStringSubmatch(line); {
 		case begin != nil:
 			status, _ = strconv.Atoi(begin[1])
@@ -120,9 +126,9 @@ func explainAnswer(text string) *Explanation {
 			if i := strings.IndexByte(line, '{'); i >= 0 { // its line breaks were lost
 				rest = append(rest, line[i:])
 			}
-		case inHeader && m != nil && header["www-authenticate"] != "" && strings.EqualFold(m[1], "WWW-Authenticate"):
+		case m != nil && header["www-authenticate"] != "" && strings.EqualFold(m[1], "WWW-Authenticate"):
 			header["www-authenticate"] += ", " + m[2] // one for each scheme
-		case inHeader && m != nil:
+		case m != nil:
 			header[strings.ToLower(m[1])] = m[2]
 		default:
 			inHeader = false
