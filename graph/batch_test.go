@@ -380,7 +380,7 @@ func TestAnEmptyBatchIsNotSent(t *testing.T) {
 func TestALongChainIsPlannedInTime(t *testing.T) {
 	c := &Client{}
 	var requests []BatchRequest
-	for i := range 100_000 { // the last is the first that can be sent
+	for i := range 50_000 { // the last is the first that can be sent
 		requests = append(requests, BatchRequest{ID: strconv.Itoa(i), URL: "/me", DependsOn: []string{strconv.Itoa(i + 1)}})
 	}
 	requests[len(requests)-1].DependsOn = nil

@@ -40,16 +40,17 @@ func rawText(text string) http.HandlerFunc {
 	return raw(func(c net.Conn) { io.WriteString(c, text) })
 }
 
-// bomb is 64 MiB of one letter, which travel as 64 KiB.
+// bomb is 64 MiB of one letter, which travel as 64 KiB. A compressed text may
+// consist of several, so that the letters need not be compressed again and again.
 var bomb = sync.OnceValue(func() []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	z.Write([]byte(`{"value":["`))
-	for range 1024 {
-		z.Write(bytes.Repeat([]byte("x"), 64<<10))
+	compressed := func(text []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		z.Write(text)
+		z.Close()
+		return b.Bytes()
 	}
-	z.Close()
-	return b.Bytes()
+	return append(compressed([]byte(`{"value":["`)), bytes.Repeat(compressed(bytes.Repeat([]byte("x"), 1<<20)), 64)...)
 })
 
 func endless(w io.Writer, chunk string) {
