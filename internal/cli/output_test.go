@@ -88,8 +88,8 @@ func TestAListEndsWhenNobodyTakesItsItems(t *testing.T) {
 func TestAnAnswerThatIsLookedIntoIsBounded(t *testing.T) {
 	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"value":["`)
-		for {
-			if _, err := io.WriteString(w, strings.Repeat("x", 64<<10)); err != nil {
+		for chunk := []byte(strings.Repeat("x", 64<<10)); ; {
+			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 		}
@@ -218,14 +218,14 @@ func TestFormulasAreDefusedAndEveryCellSurvivesAReader(t *testing.T) {
 
 func TestAnItemWithManyMembersIsPrintedInTime(t *testing.T) {
 	var item strings.Builder
-	for i := range 200_000 {
+	for i := range 100_000 {
 		fmt.Fprintf(&item, `,"k%d":1`, i)
 	}
 	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"id":"1"`+item.String()+`}`) })
 	for _, form := range []string{"csv", "table"} {
 		began := time.Now()
 		got := call("/users", "-o", form)
-		if took := time.Since(began); got.status != StatusDone || took > 20*time.Second || !strings.Contains(got.stderr, "no column for k") {
+		if took := time.Since(began); got.status != StatusDone || took > 10*time.Second || !strings.Contains(got.stderr, "no column for k") {
 			t.Errorf("%s: %d after %s: %s", form, got.status, took, got.stderr)
 		}
 	}
@@ -237,7 +237,7 @@ func TestAnItemWithManyMembersIsPrintedInTime(t *testing.T) {
 	if err := table.item(jsontext.Value(`{"long":"` + strings.Repeat("x", 1<<20) + `"` + item.String() + `}`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := table.end(true); err != nil || time.Since(began) > 20*time.Second || len(table.shown) > 40 {
+	if err := table.end(true); err != nil || time.Since(began) > 10*time.Second || len(table.shown) > 40 {
 		t.Errorf("%v, %d columns after %s", err, len(table.shown), time.Since(began))
 	}
 }
