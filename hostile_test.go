@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -57,6 +58,25 @@ func endless(w http.ResponseWriter, chunk []byte) {
 	}
 }
 
+// writeBomb sends mebibytes of zeros, compressed. All that stand behind each
+// other are one text, so one is enough to compress.
+func writeBomb(w http.ResponseWriter, mebibytes int) {
+	w.Header().Set("Content-Encoding", "gzip")
+	for one := compressedMebibyte(); mebibytes > 0; mebibytes-- {
+		if _, err := w.Write(one); err != nil {
+			return
+		}
+	}
+}
+
+var compressedMebibyte = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(make([]byte, 1<<20))
+	z.Close()
+	return b.Bytes()
+})
+
 const good = `{"token_type":"Bearer","expires_in":3599,"access_token":"at"`
 
 func TestAHostileTokenServerCostsOneClearLine(t *testing.T) {
@@ -79,13 +99,7 @@ func TestAHostileTokenServerCostsOneClearLine(t *testing.T) {
 			endless(w, bytes.Repeat([]byte("a"), 1<<16))
 		}, "more than 4 MiB"},
 		{"compressed bomb", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			for range 1 << 10 {
-				if _, err := z.Write(make([]byte, 1<<20)); err != nil {
-					return
-				}
-			}
+			writeBomb(w, 1<<10)
 		}, "more than 4 MiB"},
 		{"endless header", func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 2000 {
@@ -190,13 +204,7 @@ func TestAnAnswerThatNeverEndsIsGivenUp(t *testing.T) {
 
 func TestABombTakesNoMoreMemoryThanTheBound(t *testing.T) {
 	client := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(w)
-		for range 256 {
-			if _, err := z.Write(make([]byte, 1<<20)); err != nil {
-				return
-			}
-		}
+		writeBomb(w, 256)
 	})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
