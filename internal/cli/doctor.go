@@ -221,7 +221,19 @@ func (d *doctor) cache(ctx context.Context) (*insight.Checkup, error) {
 		}
 		records = append(records, r)
 	}
-	return insight.CheckCache(dir, records), nil
+	c := insight.CheckCache(dir, records)
+	// A lock is written like a record, and swept away.
+	unlock, err := store.Lock(ctx, "token-0")
+	switch {
+	case err == nil:
+		unlock()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	default:
+		c.Findings = append(c.Findings, insight.Finding{Severity: insight.Problem, What: "nothing can be written to it", Why: "what is renewed is not kept: " + oneLine(err.Error()),
+			Do: "let yourself write to " + dir + ", or name another directory with --cache-dir or FOB_CACHE_DIR"})
+	}
+	return c, nil
 }
 
 // certificate looks at the certificate's file, tries to sign in with it if it
