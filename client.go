@@ -31,7 +31,9 @@ type Client struct {
 	Capabilities []string
 	// Store keeps tokens. Nil means in memory, for this client alone.
 	Store Store
-	// HTTP sends the requests. Its redirect policy and cookies are not used.
+	// HTTP sends the requests. Its redirect policy and cookies are not used. An
+	// error of its transport is not tried again if it has a method
+	// Permanent() bool that returns true.
 	// Nil means a client of fob's own with bounded headers and the proxy of
 	// the environment.
 	HTTP *http.Client

@@ -196,10 +196,12 @@ func retryable(err error, grant string) bool {
 		return false
 	}
 	// What will be the same in a second: names that do not resolve,
-	// certificates that are not trusted, and files that cannot be read.
+	// certificates that are not trusted, and files that cannot be read. A proxy
+	// that refuses a password may lock its user out.
 	var dns *net.DNSError
 	var file *fs.PathError
-	return !errors.As(err, &dns) && !errors.As(err, &file) && !isCertificate(err)
+	var final interface{ Permanent() bool }
+	return !errors.As(err, &dns) && !errors.As(err, &file) && !(errors.As(err, &final) && final.Permanent()) && !isCertificate(err)
 }
 
 func isCertificate(err error) bool {

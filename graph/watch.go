@@ -190,5 +190,7 @@ func (u *unreachable) distrusted() bool {
 func (u *unreachable) hopeless() bool {
 	var dns *net.DNSError
 	var file *fs.PathError // of a certificate authority, for example
-	return errors.As(u.err, &dns) && dns.IsNotFound || errors.As(u.err, &file) || u.distrusted()
+	var final interface{ Permanent() bool }
+	return errors.As(u.err, &dns) && dns.IsNotFound || errors.As(u.err, &file) ||
+		errors.As(u.err, &final) && final.Permanent() || u.distrusted()
 }

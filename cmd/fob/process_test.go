@@ -2,18 +2,28 @@ package main
 
 import (
 	"bufio"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // What only a process of its own shows: signals and broken pipes.
@@ -263,5 +273,93 @@ func TestABrokenPipeIsQuiet(t *testing.T) {
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() != syscall.SIGPIPE {
 		t.Errorf("ended by %v", status.Signal())
+	}
+}
+
+func TestWhatAProxyRefusesIsSaidWithWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	flags := hostile(t, dir, func(http.ResponseWriter, *http.Request) {})
+	flags[slices.Index(flags, "--authority-host")+1] = "https://login.example" // hosts of this machine are reached without a proxy
+	for _, of := range []struct {
+		user, scheme string
+		status       int
+		fix          string
+	}{
+		{"", "Basic realm=x", 407, "fix:   put user and password into HTTPS_PROXY: http://USER:PASSWORD@"},
+		{"me:proxy-password@", "Basic realm=x", 407, "fix:   correct them; "},
+		{"", "Negotiate", 407, "fix:   run a local proxy that does"},
+		{"", "", 403, "fix:   ask whoever runs the proxy to allow login.example:443"},
+		{"", "", 502, "fix:   check the host's name"},
+	} {
+		var asked atomic.Int32
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			if of.scheme != "" {
+				w.Header().Set("Proxy-Authenticate", of.scheme)
+			}
+			w.WriteHeader(of.status)
+		}))
+		address := strings.TrimPrefix(proxy.URL, "http://")
+		cmd := fobProcess(t, dir, append([]string{"token", "--no-cache"}, flags...)...)
+		cmd.Env = append(cmd.Env, "HTTPS_PROXY=http://"+of.user+address)
+		text, err := cmd.CombinedOutput()
+		proxy.Close()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(text), of.fix) ||
+			!strings.Contains(string(text), "the proxy "+address+" did not connect to login.example:443: "+http.StatusText(of.status)) || strings.Contains(string(text), "proxy-password") {
+			t.Errorf("%d %s: %v: %s", of.status, of.scheme, err, text)
+		}
+		if n := asked.Load(); n > 1 && of.status < 500 {
+			t.Errorf("%d %s: asked %d times, which may lock the password", of.status, of.scheme, n)
+		}
+	}
+}
+
+func TestACertificateThatWillNotDoIsSaidWithWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, of := range []struct {
+		name        string
+		begin, end  time.Time
+		cause, fix  string
+		speaksNoTLS bool
+	}{
+		{"localhost", now.AddDate(0, -2, 0), now.AddDate(0, -1, 0), "cause: the server's certificate ended on " + now.AddDate(0, -1, 0).UTC().Format(time.DateOnly), "fix:   set the clock", false},
+		{"localhost", now.AddDate(0, 1, 0), now.AddDate(0, 2, 0), "cause: the server's certificate is good only from ", "fix:   set the clock", false},
+		{"portal.example", now.Add(-time.Hour), now.Add(time.Hour), "cause: whoever answers there is not localhost", "fix:   check the host's name", false},
+		{"localhost", now.Add(-time.Hour), now.Add(time.Hour), "cause: what answers there does not speak TLS", "fix:   check the host and the port", true},
+	} {
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: of.begin, NotAfter: of.end, DNSNames: []string{of.name}, IsCA: true, BasicConstraintsValid: true}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca := filepath.Join(dir, "ca.pem")
+		if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		if server.TLS = (&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}); of.speaksNoTLS {
+			server.Start()
+		} else {
+			server.StartTLS()
+		}
+		_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+		secret := filepath.Join(dir, "secret")
+		if err := os.WriteFile(secret, []byte("a-secret-of-sixteen-characters"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text, err := fobProcess(t, dir, "token", "--no-cache", "--authority-host", "https://localhost:"+port, "--ca-file", ca, "--client-secret-file", secret,
+			"--client-id", "11111111-2222-4333-8444-555555555555", "--tenant", "tenant.example").CombinedOutput()
+		server.Close()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(text), of.cause) || !strings.Contains(string(text), of.fix) {
+			t.Errorf("%s: %v: %s", of.cause, err, text)
+		}
 	}
 }

@@ -445,6 +445,7 @@ func (inv *invocation) transport(s *settings) (*http.Transport, error) {
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.ResponseHeaderTimeout = 30 * time.Second
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	t.OnProxyConnectResponse = proxyAnswered
 	if s.caFile.text == "" {
 		return t, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -187,8 +188,27 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 	var late *lateError
 	var elsewhere *elsewhereError
 	var op *net.OpError
+	var outdated x509.CertificateInvalidError
+	var host x509.HostnameError
+	var noTLS tls.RecordHeaderError
+	var proxy *proxyRefusal
 	emulator := inv.settings != nil && inv.settings.emulator != nil
 	switch {
+	case errors.As(err, &outdated) && outdated.Reason == x509.Expired && outdated.Cert != nil:
+		ended := "ended on " + outdated.Cert.NotAfter.UTC().Format(time.DateOnly)
+		if begins := outdated.Cert.NotBefore; time.Now().Before(begins) {
+			ended = "is good only from " + begins.UTC().Format(time.DateOnly) + " on"
+		}
+		r.cause = "the server's certificate " + ended + ", or this machine's clock is wrong: it says " + time.Now().UTC().Format("2006-01-02 15:04 UTC")
+		r.fix = "set the clock; if it is right, whoever runs the server has to renew the certificate"
+	case errors.As(err, &host):
+		r.cause = "whoever answers there is not " + oneLine(host.Host) + ": a proxy, the sign-in page of a guest network, or a server of another name"
+		r.fix = "check the host's name and the proxy (HTTPS_PROXY, NO_PROXY), and sign in to the network with a browser if it wants that"
+	case errors.As(err, &noTLS), errors.Is(err, http.ErrSchemeMismatch):
+		r.cause = "what answers there does not speak TLS: another program has that port, or a proxy or a guest network is in between"
+		r.fix = "check the host and the port, the proxy (HTTPS_PROXY, NO_PROXY) and the network, then try again"
+	case errors.As(err, &proxy):
+		r.cause, r.fix = proxy.advice()
 	case errors.As(err, &verification) || errors.As(err, &authority):
 		r.cause = "the server's certificate is not from an authority that this machine trusts; a proxy that reads TLS traffic looks like that"
 		r.fix = "name the proxy's (or the emulator's) authority with --ca-file or SSL_CERT_FILE"
