@@ -107,6 +107,7 @@ type fileApp struct {
 	WebRedirects        []string            `toml:"web_redirects"`
 	SPARedirects        []string            `toml:"spa_redirects"`
 	NativeRedirects     []string            `toml:"native_redirects"`
+	LogoutURL           string              `toml:"logout_url"`
 	IDTokenImplicit     bool                `toml:"id_token_implicit"`
 	AccessTokenImplicit bool                `toml:"access_token_implicit"`
 	Secrets             []fileSecret        `toml:"secret"`
@@ -521,7 +522,8 @@ func (l *loader) app(p toml.Primitive) error {
 		a = *old
 	}
 	f = fileApp{ID: a.ClientID, Tenant: a.Tenant, Name: a.Name, Audience: a.Audience, AllowPublicFlows: a.AllowPublicFlows, IDTokenImplicit: a.IDTokenImplicit,
-		AccessTokenImplicit: a.AccessTokenImplicit, TokenVersion: a.TokenVersion, AssignmentNeeded: a.AssignmentNeeded, Disabled: a.Disabled, NoPrincipal: a.NoPrincipal, GroupClaims: a.GroupClaims}
+		AccessTokenImplicit: a.AccessTokenImplicit, TokenVersion: a.TokenVersion, AssignmentNeeded: a.AssignmentNeeded, Disabled: a.Disabled, NoPrincipal: a.NoPrincipal, GroupClaims: a.GroupClaims,
+		LogoutURL: a.LogoutURL}
 	if err := l.decode(p, &f); err != nil { // again, over what there was
 		return err
 	}
@@ -551,7 +553,7 @@ func (l *loader) app(p toml.Primitive) error {
 	if !GoodGroupClaims(f.GroupClaims) {
 		return fmt.Errorf("group_claims %q is not one of None, SecurityGroup, DirectoryRole, ApplicationGroup, All", f.GroupClaims)
 	}
-	a.IDTokenClaims, a.GroupClaims = given(f.IDTokenClaims, a.IDTokenClaims), f.GroupClaims
+	a.IDTokenClaims, a.GroupClaims, a.LogoutURL = given(f.IDTokenClaims, a.IDTokenClaims), f.GroupClaims, f.LogoutURL
 	a.ClientID, a.Tenant, a.Name, a.Audience, a.AllowPublicFlows = f.ID, t.ID, f.Name, f.Audience, f.AllowPublicFlows
 	a.IDTokenImplicit, a.AccessTokenImplicit, a.TokenVersion = f.IDTokenImplicit, f.AccessTokenImplicit, f.TokenVersion
 	a.AssignmentNeeded, a.Disabled, a.NoPrincipal = f.AssignmentNeeded, f.Disabled, f.NoPrincipal

@@ -317,6 +317,7 @@ func (s *Server) answerGrant(w http.ResponseWriter, r *http.Request, at authorit
 		resource = asked.Targets[0].Resource
 	}
 	s.logDoor(r, a.app, resource, in.user, nil)
+	s.visited(in.Session, visit{a.app.ClientID, home.ID})
 	s.grant(home.ID, a.app, in.user.ID, nil) // known here from now on, even with nothing left to consent to
 	var fields []attr
 	code := ""

@@ -2,11 +2,13 @@ package sts
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/fobauth/fob/entratest/internal/directory"
 )
 
-// logout ends the session of the browser. It sends the person back only to an
+// logout ends the session of the browser, and tells the apps that it has signed in
+// to, those with a logout URL (OpenID Connect Front-Channel Logout). It sends the person back only to an
 // address that some app has registered: an app that is named must be the one.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 	q := r.URL.Query()
@@ -17,6 +19,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 		}
 		q = r.Form
 	}
+	told := s.toldOfLogout(r, at)
 	s.endBrowserSession(r)
 	s.setCookie(w, sessionCookie, "")
 	if back := q.Get("post_logout_redirect_uri"); back != "" && s.leaveTo(at, q.Get("client_id"), back) {
@@ -24,10 +27,45 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 		if q.Has("state") {
 			fields = append(fields, attr{"state", q.Get("state")})
 		}
-		sendAway(w, answerURL(back, queryMode, fields))
+		if len(told) == 0 {
+			sendAway(w, answerURL(back, queryMode, fields))
+			return
+		}
+		signedOut(told, answerURL(back, queryMode, fields)).send(w)
 		return
 	}
-	donePage("You signed out of your account", "", dim(text("It's a good idea to close all browser windows."))).send(w)
+	signedOut(told, "").send(w)
+}
+
+// signedOut is the page that calls the apps of a session that is over, and then
+// goes where the last of them wants it to go.
+func signedOut(told []string, next string) page {
+	lines := []markup{dim(text("It's a good idea to close all browser windows."))}
+	for _, address := range told {
+		lines = append(lines, tag("iframe", attrs{{"src", address}, {"title", "signing out"}, {"hidden", ""}}))
+	}
+	pg := donePage("You signed out of your account", "", lines...)
+	pg.frames, pg.next = told, next
+	return pg
+}
+
+// toldOfLogout returns the addresses of the apps that want to know when the
+// session of the browser ends.
+func (s *Server) toldOfLogout(r *http.Request, at authority) []string {
+	c, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return nil
+	}
+	var told []string
+	sid, visits := s.visitsOf(c.Value)
+	for _, v := range visits {
+		app, ok := s.World.App(v.tenant, v.app)
+		if !ok || !strings.HasPrefix(formTarget(app.LogoutURL), "http") || strings.HasSuffix(formTarget(app.LogoutURL), ":") {
+			continue
+		}
+		told = append(told, answerURL(app.LogoutURL, queryMode, []attr{{"sid", sid}, {"iss", at.issuer(v.tenant, 2)}}))
+	}
+	return told
 }
 
 // leaveTo says whether a person may be sent to a URL after signing out.

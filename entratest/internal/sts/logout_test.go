@@ -79,3 +79,32 @@ func TestAUserRealmIsManaged(t *testing.T) {
 		}
 	}
 }
+
+func TestAppsAreToldThatABrowserHasSignedOut(t *testing.T) {
+	s := newSurfer(t)
+	logsOut := func(app, at string) {
+		s.sts.World.UpdateApp(app, func(a *directory.App) { a.LogoutURL = at })
+	}
+	logsOut(directory.WebAppID, "https://web.example/out?from=entra")
+	logsOut(directory.SPAAppID, "https://spa.example/out") // which nobody signs in to
+	logsOut(directory.CLIAppID, "javascript:alert(1)")
+	back := url.Values{"post_logout_redirect_uri": {"https://localhost/callback"}, "state": {"a b"}}
+	q := s.get(authorizePath, webRequest()).ben().answered(webRedirect)
+	s.get(authorizePath, webRequest()).answered(webRedirect) // once more, to be told once
+	s.get(authorizePath, cliRequest()).answered(cliRedirect)
+	v := s.get("/"+directory.TenantID+"/oauth2/v2.0/logout", back).shows(200, "You signed out of your account")
+	called := "https://web.example/out?from=entra&amp;sid=" + q.Get("session_state") + "&amp;iss=" + url.QueryEscape(s.origin+"/"+directory.TenantID+"/v2.0")
+	if strings.Count(v.body, "<iframe") != 1 || !strings.Contains(v.body, `src="`+called+`"`) || strings.Contains(v.body, "javascript") {
+		t.Errorf("the page does not call %s alone: %s", called, v.body)
+	}
+	if policy := v.header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-src https://web.example") {
+		t.Errorf("policy %s", policy)
+	}
+	if !strings.Contains(v.body, `content="1;url=https://localhost/callback?state=a+b"`) {
+		t.Errorf("the page goes nowhere: %s", v.body)
+	}
+	v = s.get("/"+directory.TenantID+"/oauth2/v2.0/logout", back) // nobody is signed in any more
+	if v.away == nil || v.away.String() != "https://localhost/callback?state=a+b" {
+		t.Errorf("the second time it leads to %v", v.away)
+	}
+}

@@ -115,6 +115,9 @@ type page struct {
 	// well, so it is needed wherever the last step answers the app.
 	leadsTo string
 	script  bool // the page submits its form by itself
+	// frames are addresses of apps that the page calls without showing them.
+	frames []string
+	next   string // where the page goes by itself after a moment
 }
 
 // send writes the page with headers that let it do nothing but show itself and submit its forms.
@@ -122,6 +125,17 @@ func (pg page) send(w http.ResponseWriter) {
 	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src " + cspHash(stylesheet) + "; form-action 'self'"
 	if to := formTarget(pg.leadsTo); to != "" {
 		policy += " " + to
+	}
+	var framed []string
+	for _, address := range pg.frames {
+		framed = append(framed, formTarget(address))
+	}
+	if len(framed) > 0 {
+		policy += "; frame-src " + strings.Join(framed, " ")
+	}
+	var away markup
+	if pg.next != "" {
+		away = tag("meta", attrs{{"http-equiv", "refresh"}, {"content", "1;url=" + pg.next}})
 	}
 	var script markup
 	if pg.script {
@@ -150,7 +164,7 @@ func (pg page) send(w http.ResponseWriter) {
 		tag("head", nil,
 			tag("meta", attrs{{"charset", "utf-8"}}),
 			tag("meta", attrs{{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}}),
-			tag("meta", attrs{{"name", "robots"}, {"content", "noindex"}}),
+			tag("meta", attrs{{"name", "robots"}, {"content", "noindex"}}), away,
 			tag("title", nil, text(pg.title+" - fob emulator")),
 			"<style>"+markup(stylesheet)+"</style>"),
 		tag("body", nil,

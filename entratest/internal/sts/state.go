@@ -33,6 +33,7 @@ type state struct {
 	devices  store[*device] // by device code
 	byUser   store[*device] // by user code
 	sessions store[*session]
+	visits   store[[]visit] // of the apps that a session has signed in to, by its sid
 }
 
 func (st *state) start() {
@@ -266,7 +267,38 @@ func (s *Server) session(cookie string) (session, bool) {
 func (s *Server) endSession(cookie string) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
+	if se, ok := s.state.sessions.m[cookie]; ok {
+		delete(s.state.visits.m, se.Session)
+	}
 	delete(s.state.sessions.m, cookie)
+}
+
+// visit is an app that somebody signed in to in a tenant.
+type visit struct{ app, tenant string }
+
+// visited notes that a session has signed in to an app.
+func (s *Server) visited(sid string, v visit) {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	before, known := s.state.visits.m[sid]
+	switch {
+	case slices.Contains(before, v):
+	case known:
+		s.state.visits.m[sid] = append(before, v)
+	default:
+		s.state.visits.put(sid, []visit{v})
+	}
+}
+
+// visitsOf returns the apps that a session has signed in to, and its sid.
+func (s *Server) visitsOf(cookie string) (sid string, all []visit) {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	se, ok := s.state.sessions.m[cookie]
+	if !ok {
+		return "", nil
+	}
+	return se.Session, slices.Clone(s.state.visits.m[se.Session])
 }
 
 // revoked says whether a revocation at time at voids what was granted at since.
