@@ -314,8 +314,11 @@ func (inv *invocation) flagError(cmd *cobra.Command, err error) error {
 		p.text = "there is no flag -" + unknown.GetSpecifiedName()
 	case errors.As(err, &unknown):
 		p.text = "there is no flag --" + unknown.GetSpecifiedName()
-		if near := nearFlag(cmd, unknown.GetSpecifiedName()); near != "" {
+		switch near := nearFlag(cmd, unknown.GetSpecifiedName()); {
+		case near != "":
 			p.fix = "perhaps --" + near + " was meant"
+		case unknown.GetSpecifiedName() == "query" && cmd.Name() == "token": // as az account get-access-token has it
+			p.fix, p.try = "leave it out: the bare token is what is printed", "fob token"
 		}
 	case errors.As(err, &invalid):
 		p.text = "--" + invalid.GetFlag().Name + " wants " + wantedValue(invalid.GetFlag()) + ", not " + quoted(invalid.GetValue())

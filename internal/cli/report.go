@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -65,6 +66,9 @@ func (inv *invocation) describe(err error) report {
 		r.status = StatusRefused
 		explain(&r, refusal)
 		inv.explainRefreshToken(&r, refusal)
+		if s, code := inv.settings, refusal.AADSTS(); s != nil && s.tenant.text != "" && s.clientID.text != "" && (code == 65001 || code == 90094) {
+			r.fix += "; administrators consent at " + strings.TrimSuffix(s.authority.TokenEndpoint(), "oauth2/v2.0/token") + "adminconsent?client_id=" + url.QueryEscape(s.clientID.text)
+		}
 		switch {
 		case errors.Is(err, fob.ErrInteraction):
 			r.status = StatusInteraction
