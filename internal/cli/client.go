@@ -85,7 +85,11 @@ func (s *settings) require(what string, ownTenant bool) error {
 		missing = append(missing, "--client-id (or AZURE_CLIENT_ID)")
 	}
 	if ownTenant && (s.tenant.text == "" || s.tenant.text == "organizations" || s.tenant.text == "common" || s.tenant.text == "consumers") {
-		missing = append(missing, "--tenant (or AZURE_TENANT_ID) with the app's own tenant")
+		want := "--tenant (or AZURE_TENANT_ID) with the app's own tenant"
+		if s.tenant.text != "" {
+			want += ", which " + s.tenant.text + " is not"
+		}
+		missing = append(missing, want)
 	}
 	if len(missing) == 0 {
 		return nil
