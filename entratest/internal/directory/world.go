@@ -150,6 +150,9 @@ func (w *World) Account(u *User) (*User, bool) {
 
 // Accept notes that a guest who was invited has come.
 func (w *World) Accept(u *User) {
+	if u.More["externalUserState"] != "PendingAcceptance" {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	u, ok := w.user(u.Tenant, u.ID)

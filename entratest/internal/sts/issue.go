@@ -265,6 +265,9 @@ const (
 // groupsOf returns what the tokens of an app say about the groups of a user or
 // a service principal.
 func (s *Server) groupsOf(app *directory.App, tenant, principal string, implicit bool) groupClaims {
+	if app.GroupClaims == "" {
+		return groupClaims{}
+	}
 	var ids []string
 	for _, g := range s.World.GroupsOf(tenant, principal) {
 		switch {
