@@ -69,7 +69,8 @@ func plainBinary(t *testing.T) string {
 // child prepares a process with a role. It ends with the test.
 func child(t *testing.T, role, dir string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir)
+	// With the race detector every process would sleep for a second at its end.
+	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
