@@ -48,6 +48,7 @@ type issuance struct {
 	boundKey   string // that who uses the token has to prove; empty: it is a bearer's
 	clientInfo bool   // the client wants to know whose tokens these are
 	refresh    *refreshToken
+	spaCode    string // for the page of the same app (return_spa_code)
 }
 
 // accessClaims are the claims of access tokens of both versions, in the order in
@@ -466,6 +467,9 @@ func (s *Server) tokenAnswer(i issuance) (map[string]any, error) {
 	if i.clientInfo {
 		account, _ := s.World.Account(i.user)
 		body["client_info"] = clientInfo(account)
+	}
+	if i.spaCode != "" {
+		body["spa_code"] = i.spaCode
 	}
 	if i.asked.OpenID {
 		if body["id_token"], err = s.idToken(i, "", ""); err != nil {

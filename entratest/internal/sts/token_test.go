@@ -901,3 +901,28 @@ func BenchmarkStart(b *testing.B) {
 		New(Config{})
 	}
 }
+
+func TestAWebServerGetsACodeForItsPage(t *testing.T) {
+	v := serve(t)
+	v.change(directory.WebAppID, func(a *directory.App) { a.SPARedirects = []string{"https://localhost/page"} })
+	redeem := func(more ...string) answer {
+		code := v.codeFor(func(c *authCode) {
+			c.Client, c.Public, c.RedirectURI = directory.WebAppID, false, "https://localhost/callback"
+		})
+		return v.redeemCode(code, append([]string{"client_id", directory.WebAppID, "client_secret", "web-secret-value-1", "redirect_uri", "https://localhost/callback"}, more...)...).ok()
+	}
+	if a := redeem(); a.body["spa_code"] != nil {
+		t.Errorf("unasked: %s", a.raw)
+	}
+	code := redeem("return_spa_code", "1").text("spa_code")
+	page := func(redirect string, headers ...string) answer {
+		return v.postForm(tokenPath, fields("grant_type", "authorization_code", "client_id", directory.WebAppID, "code", code, "redirect_uri", redirect), headers...)
+	}
+	page("https://localhost/callback", "Origin", "https://localhost").refusedWith(500112, "invalid_grant", http.StatusBadRequest)
+	page("https://localhost/page").refusedWith(9002327, "invalid_request", http.StatusBadRequest) // no page has asked
+	a := page("https://localhost/page", "Origin", "https://localhost").ok()
+	if a.claims("access_token")["oid"] != directory.BenID || a.body["refresh_token_expires_in"] == nil {
+		t.Errorf("the page got %s", a.raw)
+	}
+	page("https://localhost/page", "Origin", "https://localhost").refusedWith(54005, "invalid_grant", http.StatusBadRequest)
+}

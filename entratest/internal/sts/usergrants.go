@@ -75,6 +75,10 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 	if !s.redeem(raw) { // somebody was faster
 		return i, redeemedBefore()
 	}
+	if q.form.Get("return_spa_code") == "1" && !code.SPA && len(q.client.SPARedirects) > 0 {
+		code.SPA, code.Public, code.RedirectURI, code.Challenge, code.redeemed = true, false, "", "", false
+		i.spaCode = s.newCode(code)
+	}
 	return i, nil
 }
 
@@ -86,7 +90,13 @@ func redeemedBefore() *refusal {
 // checkRedemption checks that who redeems a code is who asked for it.
 func (q *tokenRequest) checkRedemption(code authCode) *refusal {
 	redirect, verifier := q.form.Get("redirect_uri"), q.form.Get("code_verifier")
+	platform, registered := matchRedirect(q.client, redirect)
 	switch {
+	case code.SPA && code.RedirectURI == "": // a web server has got it for its page
+		if !registered || platform != spaPlatform {
+			return no(500112, "The reply address '%.200s' is not one of the application's page.", redirect).as("invalid_grant")
+		}
+		return nil
 	case redirect == "" && code.RedirectURI != "":
 		return no(700009, "Reply address must be provided when presenting an authorization code requested with an explicit reply address.").as("invalid_request")
 	case redirect != code.RedirectURI:
