@@ -82,7 +82,7 @@ func drain(body io.ReadCloser) {
 type attempts struct {
 	c          *Client
 	method     string
-	place      string
+	how        call
 	repeatable bool // doing it twice is as good as once
 	tries      int
 	failures   int // tries that ended in neither an answer nor a throttle
@@ -90,7 +90,7 @@ type attempts struct {
 }
 
 func (c *Client) attempts(method string, how call) *attempts {
-	return &attempts{c: c, method: method, place: how.place(), repeatable: isRepeatable(method, how)}
+	return &attempts{c: c, method: method, how: how, repeatable: isRepeatable(method, how)}
 }
 
 func isRepeatable(method string, how call) bool {
@@ -155,7 +155,7 @@ func (a *attempts) pause(ctx context.Context, status int, asked time.Duration, e
 	}
 	a.waited += d
 	if a.c.OnWait != nil {
-		a.c.OnWait(Wait{Method: a.method, Place: a.place, Status: status, Err: err, For: d, Try: a.tries})
+		a.c.OnWait(Wait{Method: a.method, Place: a.how.place(), Status: status, Err: err, For: d, Try: a.tries})
 	}
 	return a.c.pause(ctx, d) == nil
 }
