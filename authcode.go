@@ -249,7 +249,7 @@ func (cb *callback) handler(state string) http.Handler {
 		case answer.Get("error") != "":
 			refuse(http.StatusOK, "The sign-in was refused. The program that asked for it says why.")
 		default:
-			io.WriteString(w, page("Signed in", "You can close this page and go back to the terminal."))
+			io.WriteString(w, page("Done in the browser", "Close this page and go back to the terminal, which says how the sign-in went on."))
 		}
 	})
 }

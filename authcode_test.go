@@ -69,7 +69,7 @@ func TestTheLoopbackListenerTakesOneAnswerWithItsState(t *testing.T) {
 				t.Errorf("%s %s: %d, want %d", method, name, status, test.status)
 			}
 		}
-		if status, text := browse(t, method, at, "", good); status != 200 || !strings.Contains(text, "Signed in") {
+		if status, text := browse(t, method, at, "", good); status != 200 || !strings.Contains(text, "Done in the browser") {
 			t.Errorf("%s: good answer: %d %s", method, status, text)
 		}
 		if status, _ := browse(t, method, at, "", good); status != http.StatusGone {

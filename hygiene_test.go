@@ -75,7 +75,7 @@ var mayImport = []importRule{
 		"a table that the client and the emulator share depends on neither"},
 	{"internal/trace", []string{"internal/harmless", "internal/redact"},
 		"it watches HTTP and works around any client"},
-	{"graph", []string{"", "internal/harmless", "internal/origin", "internal/redact"},
+	{"graph", []string{"", "internal/harmless", "internal/origin", "internal/redact", "internal/spelling"},
 		"it needs a token source and no more"},
 	{"store/...", []string{"", "store/..."},
 		"a store keeps the library's contract and knows nothing above it"},

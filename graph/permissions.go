@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/fobauth/fob"
+	"github.com/fobauth/fob/internal/spelling"
 )
 
 //go:embed permissions.tsv
@@ -114,6 +115,43 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 	slices.SortStableFunc(rows, func(a, b *permissionRow) int { return ids(a) - ids(b) })
 	return rows
 })
+
+// SimilarSegment returns what the first part of path may have been meant to be
+// that Microsoft Graph does not know there: "users" for "/v1.0/usrs/1", in
+// lower case. It is empty if all parts are known, or none is much like it.
+func SimilarSegment(path string) string {
+	segments := templateOf(path)
+	if len(segments) > 0 && segments[0] == "me" {
+		segments = slices.Concat([]string{"users", "{id}"}, segments[1:])
+	}
+	rows := permissions()
+	for i, segment := range segments {
+		var next []*permissionRow
+		for _, r := range rows {
+			if i < len(r.segments) && (r.segments[i] == segment || r.segments[i] == "{id}" && !strings.HasPrefix(segment, "$")) {
+				next = append(next, r)
+			}
+		}
+		if len(next) > 0 {
+			rows = next
+			continue
+		}
+		best, distance := "", 2+len(segment)/6
+		for _, r := range rows {
+			if len(segment) > maxSegment || i >= len(r.segments) || r.segments[i] == "{id}" {
+				continue
+			}
+			if d := spelling.Distance(r.segments[i], segment); d < distance {
+				best, distance = r.segments[i], d
+			}
+		}
+		return best
+	}
+	return ""
+}
+
+// maxSegment is more than any part of a path has that is no id.
+const maxSegment = 100
 
 // closestFirst reads the names of a row, the least of them before the others,
 // each in the order of the alphabet, and puts first what a person would choose:

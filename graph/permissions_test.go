@@ -211,3 +211,16 @@ func TestARefusalIsExplainedByWhatTheTokenLacks(t *testing.T) {
 		t.Errorf("an unknown endpoint is explained: %q", got)
 	}
 }
+
+func TestASimilarSegmentIsFound(t *testing.T) {
+	for path, want := range map[string]string{
+		"/usrs": "users", "/v1.0/user": "users", "/beta/Gruops?$top=1": "groups", "/servicePrincipal/1": "serviceprincipals", "/mee": "me",
+		"/me/mesages": "messages", "/me/sendMails": "sendmail", "/users/ada@fob.example/mailFolder/inbox": "mailfolders",
+		"/users": "", "/users/ada": "", "/me": "", "/": "", "": "", "/qwertyuiop": "", "/users/1/qwertyuiop": "", "/me/microsoft.graph.odd": "",
+		"/" + strings.Repeat("u", 1<<16): "",
+	} {
+		if got := SimilarSegment(path); got != want {
+			t.Errorf("%.30s: %q, want %q", path, got, want)
+		}
+	}
+}

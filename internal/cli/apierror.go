@@ -154,12 +154,30 @@ func (inv *invocation) describeAPI(r *report, e *apiError) {
 	case e.code == "MissingApiVersionParameter":
 		r.fix = "say which version of the API is meant; the reference of the resource type names it"
 		r.try = inv.again("--query api-version=2022-12-01")
-	case strings.HasPrefix(e.message, "Resource not found for the segment") && !hasSegment(e.path, "/beta"):
-		r.fix = "check how the path is spelled; some are in the beta version only"
-		r.try = inv.again("--beta")
+	case strings.HasPrefix(e.message, noSegment) && inv.describeSegment(r, e):
 	case e.status == http.StatusNotFound:
 		r.fix = "check the path and the id; names of properties and paths are case-sensitive in parts"
 	}
+}
+
+// noSegment is how Graph begins to say which part of a path it does not know.
+const noSegment = "Resource not found for the segment"
+
+// describeSegment says what to try for a part of a path that Graph does not
+// know; false if there is nothing to say.
+func (inv *invocation) describeSegment(r *report, e *apiError) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(e.message, noSegment+" '"), "'")
+	if near := graph.SimilarSegment(e.path); near != "" && name != "" {
+		r.fix = "perhaps " + near + " was meant"
+		r.try = inv.rerun(func(arg string) string { return strings.Replace(arg, "/"+name, "/"+near, 1) })
+		return true
+	}
+	if hasSegment(e.path, "/beta") {
+		return false
+	}
+	r.fix = "check how the path is spelled; some are in the beta version only"
+	r.try = inv.again("--beta")
+	return true
 }
 
 // describeAudience says of a token that a flag made one for another API which
@@ -224,19 +242,31 @@ func permissionsOf(have graph.Rights) string {
 	return "it has no scopes and no app roles"
 }
 
-// again is the command that ran, with more words; empty if it is too long to be
-// read, was tried before, or has what is not for a log.
+// again is the command that ran, with more words; empty if it was tried before,
+// or as rerun says.
 func (inv *invocation) again(more string) string {
-	words := []string{"fob"}
-	for _, arg := range inv.Args {
-		if arg == more || strings.HasPrefix(arg, "--body") || strings.HasPrefix(arg, "--header") || strings.HasPrefix(arg, "-H") || strings.HasPrefix(arg, "--claims") {
-			return ""
-		}
-		words = append(words, inv.quote(arg))
-	}
-	line := strings.Join(append(words, more), " ")
-	if len(line) > 500 {
+	if slices.Contains(inv.Args, more) {
 		return ""
 	}
-	return line
+	line := inv.rerun(func(arg string) string { return arg })
+	if line == "" {
+		return ""
+	}
+	return line + " " + more
+}
+
+// rerun is the command that ran, each argument as change makes it; empty if it
+// is too long to be read, or has what is not for a log.
+func (inv *invocation) rerun(change func(arg string) string) string {
+	words := []string{"fob"}
+	for _, arg := range inv.Args {
+		if strings.HasPrefix(arg, "--body") || strings.HasPrefix(arg, "--header") || strings.HasPrefix(arg, "-H") || strings.HasPrefix(arg, "--claims") {
+			return ""
+		}
+		words = append(words, inv.quote(change(arg)))
+	}
+	if line := strings.Join(words, " "); len(line) <= 500 {
+		return line
+	}
+	return ""
 }

@@ -99,6 +99,12 @@ func (inv *invocation) readBatch(name string) ([]graph.BatchRequest, error) {
 func parseBatch(in io.Reader) ([]graph.BatchRequest, error) {
 	var requests []graph.BatchRequest
 	lines := bufio.NewReaderSize(in, 64<<10)
+	switch start, _ := lines.Peek(3); {
+	case isUTF16(start):
+		return nil, errors.New("it is written in UTF-16, as Windows PowerShell's > does; write it as text: Set-Content -Encoding utf8")
+	case isMarked(start):
+		lines.Discard(len(start))
+	}
 	d := jsontext.NewDecoder(io.LimitReader(lines, 1<<40))
 	for n := 1; ; n++ {
 		if d.PeekKind() == 0 {

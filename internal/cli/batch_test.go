@@ -45,6 +45,7 @@ func batching(t *testing.T) (run func(stdin string, args ...string) ran, sizes *
 func TestABatchIsSplitAndItsAnswersComeInOrder(t *testing.T) {
 	run, sizes := batching(t)
 	var in strings.Builder
+	in.WriteString("\ufeff") // editors of Windows begin a file so
 	for i := range 45 {
 		fmt.Fprintf(&in, `{"url":"/users/%d"}`+"\n", i)
 	}
@@ -154,6 +155,7 @@ func TestAMalformedBatchIsWrongUsageAndSendsNothing(t *testing.T) {
 func TestWhatIsWrongWithABatchIsSaidInWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"{\"url\":\"/me\"}\nx":            "request 2: broken JSON at byte 14 of the file",
+		"\xff\xfe{\x00}\x00":              "it is written in UTF-16",
 		`{"url":"/me"`:                    "request 1: it ends in the middle of its JSON",
 		`[{"url":"/me"}]`:                 "request 1: it is no JSON object",
 		`{"url":5}`:                       `request 1: its member "url" is not a string`,

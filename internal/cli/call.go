@@ -374,7 +374,13 @@ func (c *call) print(ctx context.Context, content *content, w io.Writer) error {
 		limit := debug.SetMemoryLimit(-1)
 		defer debug.SetMemoryLimit(limit)
 		debug.SetMemoryLimit(min(limit, jqMemory))
-		out = &filtered{ctx: ctx, filter: filter, to: out}
+		jq := &filtered{ctx: ctx, filter: filter, to: out}
+		if !itemwise && !strings.Contains(c.jq, "value") && !strings.Contains(c.jq, "@odata") { // which are of the list
+			jq.missed = func() {
+				c.inv.note("the answer is a list, and the filter found nothing in it; let it begin with .value[], or give --all: then it gets one item at a time")
+			}
+		}
+		out = jq
 	}
 	if c.all {
 		err = c.pages(ctx, out)

@@ -338,7 +338,7 @@ func (inv *invocation) cleanSecret(from string, data []byte) (fob.Secret, error)
 		inv.note("%s begins with a byte order mark, which is left out", from)
 		data = rest
 	}
-	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+	if isUTF16(data) {
 		return fob.Secret{}, &problem{status: StatusUsage, text: from + " is written in UTF-16, as Windows PowerShell's > does",
 			fix: "write it as text without a byte order mark: Set-Content -NoNewline -Encoding ascii"}
 	}

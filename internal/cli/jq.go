@@ -43,6 +43,7 @@ type filtered struct {
 	filter *gojq.Code
 	to     sink
 	names  map[string]string // of members, so that each is kept once
+	missed func()            // told of a list of which the filter wanted what only its items have; may be nil
 }
 
 func (f *filtered) item(v jsontext.Value) error {
@@ -54,10 +55,17 @@ func (f *filtered) item(v jsontext.Value) error {
 	if err != nil {
 		return err
 	}
-	for results := f.filter.RunWithContext(f.ctx, input); ; {
-		result, ok := results.Next()
+	results, nulls := 0, 0
+	for all := f.filter.RunWithContext(f.ctx, input); ; {
+		result, ok := all.Next()
 		if !ok {
+			if nulls > 0 && nulls == results && f.missed != nil && isList(input) {
+				f.missed()
+			}
 			return nil
+		}
+		if results++; result == nil {
+			nulls++
 		}
 		if err, ok := result.(error); ok {
 			var halt *gojq.HaltError
@@ -77,6 +85,13 @@ func (f *filtered) item(v jsontext.Value) error {
 			return err
 		}
 	}
+}
+
+// isList reports whether a value is a page of a list.
+func isList(v any) bool {
+	object, _ := v.(map[string]any)
+	_, ok := object["value"].([]any)
+	return ok
 }
 
 func (f *filtered) end(complete bool) error { return f.to.end(complete) }

@@ -102,6 +102,14 @@ func (inv *invocation) tokenFrom(name string) (fob.Secret, error) {
 	return tokenIn(name), nil
 }
 
+// isUTF16 reports whether a text begins with the byte order mark of UTF-16.
+func isUTF16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff})
+}
+
+// isMarked reports whether a text begins with a byte order mark.
+func isMarked(data []byte) bool { return isUTF16(data) || bytes.HasPrefix(data, []byte("\ufeff")) }
+
 // plainText is what a file says that begins with a byte order mark: Windows
 // PowerShell writes UTF-16 when it redirects, and editors write UTF-8 with one.
 func plainText(data []byte) string {

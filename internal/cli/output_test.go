@@ -51,6 +51,25 @@ func TestTheFormsOfAList(t *testing.T) {
 	}
 }
 
+func TestAFilterForItemsThatGetsTheirListIsToldSo(t *testing.T) {
+	const list = "the answer is a list"
+	for filter, noted := range map[string]bool{
+		".displayName": true, "{displayName}.displayName": true, ".value[0].manager": false, `."@odata.nextLink"`: false, "{displayName}": false, "empty": false,
+	} {
+		call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, twoUsers) })
+		if got := call("/users", "--jq", filter); got.status != StatusDone || strings.Contains(got.stderr, list) != noted {
+			t.Errorf("%s: %+v", filter, got)
+		}
+		if got := call("/users", "--jq", filter, "--all"); strings.Contains(got.stderr, list) {
+			t.Errorf("%s, of each item: %+v", filter, got)
+		}
+	}
+	call, _ := api(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"id":"1"}`) })
+	if got := call("/me", "--jq", ".displayName"); got.stdout != "null\n" || strings.Contains(got.stderr, list) {
+		t.Errorf("an object: %+v", got)
+	}
+}
+
 // full is a disk without room.
 type full struct{}
 

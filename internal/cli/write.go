@@ -120,7 +120,8 @@ func (c *call) content() (*content, error) {
 		case len(data) > maxStdinBody:
 			return nil, &problem{status: StatusUsage, text: fmt.Sprintf("there are more than %d MiB on stdin", maxStdinBody>>20), fix: "put them into a file and give --body @FILE"}
 		}
-		b.text, b.kind = data, kindOf("", data)
+		b.text = c.unmarked("stdin", data)
+		b.kind = kindOf("", b.text)
 	case isFile:
 		file, err := os.Open(path)
 		if err != nil {
@@ -136,6 +137,17 @@ func (c *call) content() (*content, error) {
 		}
 		start := make([]byte, 512)
 		n, _ := file.ReadAt(start, 0)
+		if info.Size() <= maxStdinBody && isMarked(start[:n]) {
+			data, err := io.ReadAll(file)
+			if err != nil {
+				file.Close()
+				return nil, &problem{status: StatusUsage, text: "reading --body", err: err}
+			}
+			if text := c.unmarked(quoted(path), data); !isMarked(text) {
+				file.Close()
+				return &content{name: path, text: text, size: int64(len(text)), kind: "application/json"}, nil
+			}
+		}
 		b.name, b.file, b.info, b.size, b.kind = path, file, info, info.Size(), kindOf(path, start[:n])
 		return b, nil
 	default:
@@ -146,6 +158,23 @@ func (c *call) content() (*content, error) {
 	}
 	b.size = int64(len(b.text))
 	return b, nil
+}
+
+// unmarked returns JSON that begins with a byte order mark as the APIs want it:
+// in UTF-8 and without. What else is sent, and above all what is put somewhere
+// to be kept, stays as it is.
+func (c *call) unmarked(name string, data []byte) []byte {
+	if !isMarked(data) || c.method == http.MethodPut && !isARM(c.target.RequestURI(), nil) {
+		return data
+	}
+	text := jsontext.Value(plainText(data))
+	if !text.IsValid(jsontext.AllowDuplicateNames(true)) {
+		return data
+	}
+	if isUTF16(data) {
+		c.inv.note("%s is written in UTF-16, as Windows PowerShell's > does; it is sent in UTF-8", name)
+	}
+	return text
 }
 
 // notJSON says what is wrong with a --body that is no JSON.

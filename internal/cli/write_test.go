@@ -38,7 +38,9 @@ func TestEveryMethodSendsItsBodyWithItsType(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "body.json")
 	picture := filepath.Join(dir, "me.jpg")
-	for name, text := range map[string]string{file: `{"from":"file"}`, picture: "\xff\xd8\xff"} {
+	wide, odd := filepath.Join(dir, "wide.json"), filepath.Join(dir, "odd.json") // as PowerShell's > writes them
+	inWide, inOdd := "\xff\xfe{\x00\"\x00a\x00\"\x00:\x00\"\x00\xe9\x00\"\x00}\x00", "\xff\xfe{\x00\"\x00"
+	for name, text := range map[string]string{file: `{"from":"file"}`, picture: "\xff\xd8\xff", wide: inWide, odd: inOdd} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +55,11 @@ func TestEveryMethodSendsItsBodyWithItsType(t *testing.T) {
 		{[]string{"put", "/me/photo/$value", "--body", "@" + picture}, "", "PUT", "\xff\xd8\xff", "image/jpeg"},
 		{[]string{"post", "/groups", "--body", "-"}, ` {"from":"stdin"}`, "POST", ` {"from":"stdin"}`, "application/json"},
 		{[]string{"post", "/x", "--body", "plain", "-H", "Content-Type: text/plain"}, "", "POST", "plain", "text/plain"},
+		{[]string{"post", "/groups", "--body", "@" + wide}, "", "POST", `{"a":"é"}`, "application/json"},
+		{[]string{"patch", "/me", "--body", "-"}, inWide, "PATCH", `{"a":"é"}`, "application/json"},
+		{[]string{"put", "/me/drive/root:/wide.json:/content", "--body", "@" + wide}, "", "PUT", inWide, "application/json"},
+		{[]string{"post", "/groups", "--body", "-"}, "\ufeff{}", "POST", "{}", "application/json"},
+		{[]string{"post", "/groups", "--body", "@" + odd}, "", "POST", inOdd, "application/json"},
 		{[]string{"post", "/me/revokeSignInSessions"}, "", "POST", "", ""},
 		{[]string{"delete", "/groups/1"}, "", "DELETE", "", ""},
 		{[]string{"api", "/me"}, "", "GET", "", ""},
@@ -68,6 +75,20 @@ func TestEveryMethodSendsItsBodyWithItsType(t *testing.T) {
 		r := (*requests)[0]
 		if r.method != test.method || r.body != test.body || r.header.Get("Content-Type") != test.kindSent || r.header.Get("Authorization") != "Bearer the-token" {
 			t.Errorf("%v sent %+v", test.args, r)
+		}
+	}
+}
+
+func TestWhatIsPutToBeKeptStaysInUTF16(t *testing.T) {
+	wide := filepath.Join(t.TempDir(), "wide.json")
+	if err := os.WriteFile(wide, []byte("\xff\xfe{\x00}\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run, _ := recording(t, 200, "{}")
+	for path, noted := range map[string]bool{"/subscriptions/1/resourceGroups/2": true, "/me/drive/root:/wide.json:/content": false, "/me/photo/$value": false} {
+		got := run("", "put", path, "--body", "@"+wide, "--dry-run")
+		if got.status != StatusDone || strings.Contains(got.stderr, "it is sent in UTF-8") != noted {
+			t.Errorf("%s: %+v", path, got)
 		}
 	}
 }
