@@ -235,6 +235,10 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 		r.fix = fmt.Sprintf("try again, or wait longer than %s with --timeout", inv.flags.timeout)
 	default:
 		r.fix = "check the network, the proxy (HTTPS_PROXY, NO_PROXY) and the authority host, then try again"
+		if name := insight.UnreadableProxy(inv.getenv); name != "" {
+			r.cause = name + " holds no address, so the connection was made without that proxy"
+			r.fix = "write it like http://proxy.example:8080, or unset it"
+		}
 	}
 }
 

@@ -101,12 +101,33 @@ func (n Network) environment(c *Checkup) {
 			continue
 		}
 		c.say(Note, name+" is set: "+withoutUser(value), "", "", "")
+		if name == UnreadableProxy(n.Getenv) {
+			c.say(Problem, name+" holds no address", "connections are made without that proxy then", "write it like http://proxy.example:8080; of a user name and a password what is no letter or digit in percent, %40 for @", "")
+		}
 		if name == "SSL_CERT_FILE" {
 			if _, err := os.Stat(value); err != nil {
 				c.say(Problem, "SSL_CERT_FILE names a file that cannot be read", "no certificate authority is trusted then", "correct or unset it", "")
 			}
 		}
 	}
+}
+
+// UnreadableProxy returns the variable of the environment that should name a
+// proxy and holds no address, or "". Go's package http passes over it then, or
+// asks a host that nobody meant, and says nothing.
+func UnreadableProxy(getenv func(string) string) string {
+	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
+		value := first(getenv(name), getenv(strings.ToLower(name)))
+		address := value
+		if !strings.Contains(value, "://") { // a name and a port alone do
+			address = "http://" + value
+		}
+		u, err := url.Parse(address)
+		if value != "" && (err != nil || u.Hostname() == "") {
+			return name
+		}
+	}
+	return ""
 }
 
 // withoutUser takes the user and password out of a proxy's address.

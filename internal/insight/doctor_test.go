@@ -328,3 +328,19 @@ func TestMarksStandUnderWhatDiffers(t *testing.T) {
 		}
 	}
 }
+
+func TestAProxyWithoutAnAddressIsNamed(t *testing.T) {
+	for value, readable := range map[string]bool{
+		"": true, "http://proxy.example:8080": true, "proxy.example:8080": true, "proxy": true, "https://u:p%40x@[::1]:3128": true, "socks5://proxy.example": true,
+		"127.0.0.1:1:2": false, "http://": false, "http://proxy.example:port": false, "http://u:p@s%sword@proxy": false, ":8080": false,
+	} {
+		env := func(name string) string { return map[string]string{"https_proxy": value}[name] }
+		if got := UnreadableProxy(env); (got == "") != readable || !readable && got != "HTTPS_PROXY" {
+			t.Errorf("%s: %q", value, got)
+		}
+		c := Network{Hosts: []string{"https://127.0.0.1:1"}, Transport: &http.Transport{}, Getenv: env}.Check(t.Context())
+		if got := strings.Contains(fmt.Sprint(c.Findings), "holds no address"); got == readable {
+			t.Errorf("%s: %v", value, c.Findings)
+		}
+	}
+}
