@@ -120,7 +120,7 @@ func (f DeviceCode) Acquire(ctx context.Context, c *Client, req Request) (*Token
 		case errors.As(err, &refusal) && refusal.Code == "authorization_pending":
 		case errors.As(err, &refusal) && refusal.Code == "slow_down":
 			interval += slowDown
-		case errors.Is(err, ErrUnavailable) && !isCertificate(err):
+		case errors.Is(err, ErrUnavailable) && !isLasting(err):
 			interval = max(interval, min(askedToWait(err), maxInterval))
 			trouble = err
 		default:

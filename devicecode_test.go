@@ -126,6 +126,31 @@ func TestPollingEndsAtEveryOtherErrorAndAtTheEndOfTheCode(t *testing.T) {
 	}
 }
 
+// locked is a proxy that has refused a password for good.
+type locked struct{}
+
+func (locked) Error() string   { return "the proxy refuses the password" }
+func (locked) Permanent() bool { return true }
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestPollingEndsWhenTheTransportSaysForGood(t *testing.T) {
+	c, waits := deviceServer(t, device)
+	c.HTTP = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(r.URL.Path, "/token") {
+			return nil, locked{}
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})}
+	_, err := c.Token(t.Context(), Request{Scopes: []string{"User.Read"}})
+	var final locked
+	if !errors.As(err, &final) || !errors.Is(err, ErrUnavailable) || len(*waits) != 1 {
+		t.Errorf("after %d polls: %v", len(*waits), err)
+	}
+}
+
 func TestADeviceCodeThatCannotBeShownIsRefused(t *testing.T) {
 	for name, answer := range map[string]string{
 		"page is a script":      strings.Replace(device, "https://microsoft.com/devicelogin", "javascript:alert(1)", 1),

@@ -195,20 +195,22 @@ func retryable(err error, grant string) bool {
 		// (AADSTS54005). Device codes are polled again anyway.
 		return false
 	}
-	// What will be the same in a second: names that do not resolve,
-	// certificates that are not trusted, and files that cannot be read. A proxy
-	// that refuses a password may lock its user out.
-	var dns *net.DNSError
-	var file *fs.PathError
-	var final interface{ Permanent() bool }
-	return !errors.As(err, &dns) && !errors.As(err, &file) && !(errors.As(err, &final) && final.Permanent()) && !isCertificate(err)
+	var dns *net.DNSError // names that do not resolve will not in a second
+	return !errors.As(err, &dns) && !isLasting(err)
 }
 
-func isCertificate(err error) bool {
+// isLasting says whether a lost connection will be lost for as long as nobody
+// does anything about it: certificates that are not trusted, files that cannot
+// be read, and what a transport says so of. A proxy that refuses a password may
+// lock its user out.
+func isLasting(err error) bool {
+	var file *fs.PathError
+	var final interface{ Permanent() bool }
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host)
+	return errors.As(err, &file) || errors.As(err, &final) && final.Permanent() ||
+		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host)
 }
 
 func (c *Client) postOnce(ctx context.Context, endpoint, form, grant string, hide func(string) string) ([]byte, error) {
