@@ -83,6 +83,14 @@ func TestAGuestIsInvited(t *testing.T) {
 	if u := keeper.call(200, "GET", "/users/"+mo["id"].(string)+"?$select=displayName,userPrincipalName,userType,creationType", ""); u.str("displayName") != "Mo" || u.str("userPrincipalName") != "mo_nowhere.example#EXT#@fobexample.onmicrosoft.com" || u.str("userType") != "Guest" || u.str("creationType") != "Invitation" {
 		t.Errorf("somebody whom no tenant knows: %s", u.text)
 	}
+	again = keeper.call(201, "POST", "/invitations", `{"invitedUserEmailAddress":"mo@nowhere.example","inviteRedirectUrl":"https://app.example"}`)
+	if now, _ := again.body["invitedUser"].(map[string]any); now["id"] != mo["id"] || again.str("status") != "PendingAcceptance" {
+		t.Errorf("somebody whom no tenant knows, invited again: %s", again.text)
+	}
+	if a := post(t, e, tokenURL(e), url.Values{"grant_type": {"password"}, "client_id": {entratest.CLIClientID}, "username": {"mo_nowhere.example#EXT#@fobexample.onmicrosoft.com"}, "password": {"x"},
+		"scope": {"https://graph.microsoft.com/User.Read"}}); !strings.Contains(a.text, "AADSTS50034") {
+		t.Errorf("somebody whom no tenant knows signs in: %s", a.text)
+	}
 	for _, body := range []string{`{"invitedUserEmailAddress":"ben@fob.example","inviteRedirectUrl":"https://app.example"}`, `{"invitedUserEmailAddress":"no address","inviteRedirectUrl":"https://app.example"}`,
 		`{"invitedUserEmailAddress":"zed@other.example"}`, `{"invitedUserEmailAddress":"zed@other.example","inviteRedirectUrl":"https://app.example","invitedUserType":"Boss"}`} {
 		keeper.call(400, "POST", "/invitations", body)

@@ -50,6 +50,10 @@ func (u *User) TokensValidFrom() time.Time {
 	return u.SessionsRevoked
 }
 
+// External says whether the user signs in with an account from elsewhere: that of
+// another tenant, or one that no tenant of the world has.
+func (u *User) External() bool { return u.Home != "" || u.More["creationType"] == "Invitation" }
+
 // GuestUPN is the user principal name of somebody from elsewhere in a tenant.
 func GuestUPN(t *Tenant, name string) string {
 	domain := t.ID

@@ -140,9 +140,9 @@ func (w *World) inCrowd(tenant, idOrUPN string) (int, bool) {
 }
 
 // Account returns the account that somebody signs in with: the user, or what a
-// guest has in the tenant where it is at home. It is not ok if that is gone.
+// guest has in the tenant where it is at home. It is not ok if there is none.
 func (w *World) Account(u *User) (*User, bool) {
-	if u.Home == "" {
+	if !u.External() {
 		return u, true
 	}
 	return w.User("", u.Home)

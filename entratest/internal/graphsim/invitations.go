@@ -32,9 +32,6 @@ func (c *call) invite() {
 		return
 	}
 	account := c.byMail(email)
-	if account != nil && account.Home != "" {
-		account, _ = c.World.Account(account)
-	}
 	if account != nil && account.Tenant == c.tenant() {
 		c.refuse(http.StatusBadRequest, "BadRequest", "The invited user already exists in the directory as object ID: "+account.ID+". They can use that account to sign in to shared apps and resources.")
 		return

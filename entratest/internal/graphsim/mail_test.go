@@ -178,3 +178,16 @@ func TestPhotosArePictures(t *testing.T) {
 	}
 	f.send("PUT", "/v1.0/me/photo/$value", ada, strings.NewReader("no picture"), "Content-Type", "image/jpeg").want(t, "no picture", 400, "ErrorInvalidImage")
 }
+
+func TestMailForAGuestArrivesAtHome(t *testing.T) {
+	f := start(t)
+	const home, here = "f0b00000-2001-4000-8000-000000000001", "f0b00000-1001-4000-8000-0000000000ee"
+	f.World.PutUser(&directory.User{ID: home, Tenant: directory.OtherTenantID, UPN: "zed@other.example", Mail: "zed@other.example"})
+	f.World.PutUser(&directory.User{ID: here, Tenant: directory.TenantID, UPN: "zed_other.example#EXT#@fob.example", Mail: "zed@other.example", Guest: true, Home: home})
+	f.write("POST", "/v1.0/me/sendMail", user(mailScopes), `{"message":{"subject":"x","toRecipients":[{"emailAddress":{"address":"zed@other.example"}}]}}`).want(t, "sent", 202, "")
+	f.mail.mu.Lock()
+	defer f.mail.mu.Unlock()
+	if there, away := len(f.mail.box(home).messages), len(f.mail.box(here).messages); there != 1 || away != 0 {
+		t.Errorf("%d at home, %d with the guest", there, away)
+	}
+}

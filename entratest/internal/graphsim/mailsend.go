@@ -169,11 +169,11 @@ func (c *call) post(u *directory.User, draft message, save bool) bool {
 // byMail finds who gets mail at an address, in any tenant.
 func (c *call) byMail(address string) *directory.User {
 	for _, t := range c.World.Tenants() {
-		if u, ok := c.World.User(t.ID, address); ok && strings.EqualFold(u.Mail, address) {
+		if u, ok := c.World.User(t.ID, address); ok && strings.EqualFold(u.Mail, address) && !u.External() {
 			return u
 		}
 		for _, u := range c.World.Users(t.ID) {
-			if strings.EqualFold(u.Mail, address) {
+			if strings.EqualFold(u.Mail, address) && !u.External() {
 				return u
 			}
 		}

@@ -330,7 +330,7 @@ func (c *call) revokeSignInSessions() {
 	if !ok {
 		return
 	}
-	if u.Home == "" { // guests have their sessions at home
+	if !u.External() { // guests have their sessions at home
 		c.World.RevokeSessions(u.ID)
 	}
 	c.entity("Edm.Boolean", object{{"value", true}})

@@ -187,6 +187,11 @@ func TestAGuestSignsInWithABrowser(t *testing.T) {
 		t.Errorf("with a click: %v", c)
 	}
 	s.freshCookies()
+	s.sts.World.PutUser(&directory.User{ID: "f0b00000-1001-4000-8000-0000000000ef", Tenant: directory.TenantID, UPN: "mo_nowhere.example#EXT#@fobexample.onmicrosoft.com", DisplayName: "Mo", Guest: true,
+		More: map[string]any{"creationType": "Invitation"}})
+	if page := s.get(authorizePath, cliRequest()); strings.Contains(page.body, "mo_nowhere") {
+		t.Error("the page offers a guest whose account is nowhere")
+	}
 	s.get("/other.example/oauth2/v2.0/authorize", cliRequest("client_id", directory.AzureCLIAppID, "scope", armAll)).ben().shows(200, "(AADSTS50020)")
 }
 

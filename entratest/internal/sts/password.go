@@ -19,7 +19,7 @@ func sameSecret(a, b string) bool {
 // is no name to sign in with.
 func (s *Server) findAccount(name string) (*directory.User, bool) {
 	u, ok := s.World.User("", name)
-	return u, ok && u.Home == ""
+	return u, ok && !u.External()
 }
 
 // checkPassword returns the account that somebody signs in with by a name and a
@@ -50,7 +50,7 @@ func (s *Server) mayUse(u *directory.User) *refusal {
 	account, ok := s.World.Account(u)
 	switch {
 	case !ok:
-		return no(50034, "The user account {EUII Hidden} does not exist in the directory where it is at home: it has been deleted.").as("invalid_grant")
+		return no(50034, "The user account {EUII Hidden} does not exist in the directory where it is at home.").as("invalid_grant")
 	case u.Disabled, account.Disabled:
 		return no(50057, "The user account is disabled.").as("invalid_grant")
 	case account.PasswordExpired:
