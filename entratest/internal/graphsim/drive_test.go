@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -252,4 +253,23 @@ func TestFilesOfOthersStayClosedToUsers(t *testing.T) {
 	}
 	cleo := f.get("/v1.0/users/cleo@fob.example/drive", app("Files.Read.All")).want(t, "an app", 200, "").str("id")
 	f.get("/v1.0/drives/"+cleo+"/root", ben).want(t, "another's drive by its id", 403, "accessDenied")
+}
+
+func TestALengthThatIsOnlyClaimedTakesLittleMemory(t *testing.T) {
+	f := start(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 4 {
+		r := httptest.NewRequest("PUT", "/storage/upload/guessed", strings.NewReader("x"))
+		r.ContentLength = maxFragment
+		w := httptest.NewRecorder()
+		f.Storage(w, r)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), "broke off") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > maxFragment {
+		t.Errorf("four requests of a byte took %d bytes", took)
+	}
 }

@@ -241,8 +241,7 @@ func (c *call) readFragment() ([]byte, bool) {
 	var content []byte
 	var err error
 	if n := c.r.ContentLength; n >= 0 && n <= maxFragment {
-		content = make([]byte, n)
-		_, err = io.ReadFull(body, content)
+		content, err = readLength(body, int(n))
 	} else {
 		content, err = io.ReadAll(body)
 	}
@@ -258,6 +257,21 @@ func (c *call) readFragment() ([]byte, bool) {
 		return nil, false
 	}
 	return content, true
+}
+
+// readLength reads n bytes. Small pieces are read in one go; the memory for large
+// ones comes as their bytes do, for anybody can claim a length.
+func readLength(r io.Reader, n int) ([]byte, error) {
+	content := make([]byte, min(n, 4<<20))
+	have, err := io.ReadFull(r, content)
+	for err == nil && have < n {
+		grown := make([]byte, min(n, 4*have))
+		copy(grown, content)
+		var more int
+		more, err = io.ReadFull(r, grown[have:])
+		content, have = grown, have+more
+	}
+	return content[:have], err
 }
 
 // upload answers at the address of an upload.
