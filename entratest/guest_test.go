@@ -26,6 +26,9 @@ func TestAGuestLooksAtGraph(t *testing.T) {
 			t.Errorf("a guest from %s: %v", home, err)
 		}
 	}
+	if _, err := e.AddUser(entratest.User{Home: "zed@other.example", UPN: "zed@fob.example"}); err == nil || !strings.Contains(err.Error(), "is a guest there already, with the id "+guest.ID) {
+		t.Errorf("the same guest by another name: %v", err)
+	}
 	g := graph{t: t, e: e, hc: e.Client()}
 	g.token = post(t, e, tokenURL(e), url.Values{"grant_type": {"password"}, "client_id": {entratest.CLIClientID}, "username": {"zed@other.example"}, "password": {"zed-password-1"},
 		"scope": {"https://graph.microsoft.com/User.Read"}}).str("access_token")

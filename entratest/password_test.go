@@ -34,6 +34,14 @@ func TestANewPasswordEndsWhatPublicClientsHave(t *testing.T) {
 	ben.token = program.str("access_token")
 	ben.call(200, "GET", "/me", "")
 
+	keeper.call(204, "PATCH", "/users/"+entratest.BenID, `{"passwordProfile":{"forceChangePasswordNextSignIn":true}}`)
+	if a := signIn(entratest.CLIClientID, "", entratest.BenPassword); !strings.Contains(a.text, "AADSTS50055") {
+		t.Errorf("to be changed: %s", a.text)
+	}
+	keeper.call(204, "PATCH", "/users/"+entratest.BenID, `{"passwordProfile":{"forceChangePasswordNextSignIn":false}}`)
+	if a := renew(entratest.CLIClientID, "", program.str("refresh_token")); a.status != 200 {
+		t.Errorf("the password is as it was: %s", a.text)
+	}
 	e.Advance(time.Minute)
 	keeper.call(204, "PATCH", "/users/"+entratest.BenID, `{"passwordProfile":{"password":"ben-password-2","forceChangePasswordNextSignIn":false}}`)
 	changed := keeper.call(200, "GET", "/users/"+entratest.BenID+"?$select=createdDateTime,lastPasswordChangeDateTime", "")

@@ -60,6 +60,9 @@ func (e *Emulator) AddUser(u User) (User, error) {
 	if u.ID == "" {
 		u.ID = derivedID("user", tenant, strings.ToLower(u.UPN))
 	}
+	if known, ok := e.world.UserOf(tenant, home); ok && !strings.EqualFold(known.ID, u.ID) {
+		return u, fmt.Errorf("adding user %q: %q is a guest there already, with the id %s", u.UPN, home.UPN, known.ID)
+	}
 	if u.Mail == "" {
 		u.Mail = u.UPN
 	}

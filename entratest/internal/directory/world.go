@@ -375,7 +375,9 @@ func (w *World) forgetUser(tenant, id string) {
 		delete(w.userBy, strings.ToLower(t+"/"+old.ID))
 		delete(w.userBy, strings.ToLower(t+"/"+old.UPN))
 	}
-	delete(w.guestBy, old.Tenant+"/"+old.Home)
+	if guest := old.Tenant + "/" + old.Home; w.guestBy[guest] == old {
+		delete(w.guestBy, guest)
+	}
 }
 
 // RevokeSessions voids all grants of a user that were made until now; it says

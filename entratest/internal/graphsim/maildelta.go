@@ -51,6 +51,9 @@ func (h *history) lose(id, in string, since uint64) {
 		h.gone = slices.Delete(h.gone, 0, maxGone/2)
 	}
 	h.gone = append(h.gone, lost{id, in, since, seq})
+	if in == "" {
+		delete(h.touched, id)
+	}
 }
 
 // mailState is what is in a token. It stands for the options of the first

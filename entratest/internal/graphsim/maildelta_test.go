@@ -147,6 +147,11 @@ func TestTheDeltaOfMailFoldersTellsOfFoldersAndTheirCounts(t *testing.T) {
 	if there, gone, _ := f.round(link, ada); fmt.Sprint(gone) != "["+made+"]" || fmt.Sprint(there) != "[Deleted Items]" {
 		t.Errorf("it is gone: %v %v", there, gone)
 	}
+	f.mail.mu.Lock()
+	defer f.mail.mu.Unlock()
+	if _, kept := f.mail.box(directory.AdaID).touched[made]; kept {
+		t.Error("what is gone is kept in mind for ever")
+	}
 }
 
 func TestADeltaOfMailRefusesWhatItCannotDo(t *testing.T) {

@@ -171,12 +171,15 @@ func setUser(u *directory.User, of *directory.Tenant, given fields) error {
 			}
 			u.UPN = s
 		case "passwordProfile":
-			password := str(inside(f.value, "password"))
-			if len(password) < 8 {
-				return fmt.Errorf("The specified password does not comply with password complexity requirements. Please provide a different password.")
+			if password, given := inside(f.value, "password").(string); given {
+				if len(password) < 8 {
+					return fmt.Errorf("The specified password does not comply with password complexity requirements. Please provide a different password.")
+				}
+				u.Password, u.PasswordExpired = password, false
 			}
-			u.Password = password
-			u.PasswordExpired, _ = inside(f.value, "forceChangePasswordNextSignIn").(bool)
+			if expired, given := inside(f.value, "forceChangePasswordNextSignIn").(bool); given {
+				u.PasswordExpired = expired
+			}
 		default:
 			if u.More == nil {
 				u.More = map[string]any{}
@@ -207,7 +210,7 @@ func (c *call) updateUser() {
 	}
 	t, _ := c.World.Tenant(c.tenant())
 	change := func(u *directory.User) error {
-		if given.get("passwordProfile") != nil {
+		if inside(given.get("passwordProfile"), "password") != nil {
 			u.PasswordChanged = c.World.Now()
 		}
 		return setUser(u, t, given)

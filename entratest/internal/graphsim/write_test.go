@@ -109,6 +109,7 @@ func TestWritesThatAreWrongAreRefused(t *testing.T) {
 		{"no displayName", "POST", "/v1.0/users", without("displayName"), 400, "Request_BadRequest", fmt.Sprintf(required, "displayName", "User")},
 		{"no accountEnabled", "POST", "/v1.0/users", without("accountEnabled"), 400, "Request_BadRequest", fmt.Sprintf(required, "accountEnabled", "User")},
 		{"no password", "POST", "/v1.0/users", without("passwordProfile"), 400, "Request_BadRequest", fmt.Sprintf(required, "passwordProfile", "User")},
+		{"a profile without a password", "POST", "/v1.0/users", strings.Replace(mira, `"password":"mira-password-1",`, "", 1), 400, "Request_BadRequest", "A value is required for property 'password' of resource 'PasswordProfile'."},
 		{"a short password", "POST", "/v1.0/users", strings.Replace(mira, "mira-password-1", "short", 1), 400, "Request_BadRequest", "The specified password does not comply with password complexity requirements. Please provide a different password."},
 		{"a foreign domain", "POST", "/v1.0/users", strings.Replace(mira, "mira@fob.example", "mira@other.example", 1), 400, "Request_BadRequest", "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization."},
 		{"an unknown property", "PATCH", "/v1.0/users/ben@fob.example", `{"shoeSize":43}`, 400, "Request_BadRequest", "Invalid property 'shoeSize'."},
