@@ -21,6 +21,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -274,6 +276,28 @@ func TestAFederatedTokenIsReadAnewEveryTime(t *testing.T) {
 	os.Remove(path)
 	if _, err := sent(); err == nil || !strings.Contains(err.Error(), "federated token") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestAnAssertionThatCanBeReadOnceIsLeftForTheExchange(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no files for open pipes")
+	}
+	pipe, w, err := os.Pipe() // as <(command) gives it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if _, err := w.WriteString("a.b.c"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	file, form := AssertionFile("/dev/fd/"+strconv.Itoa(int(pipe.Fd()))), url.Values{}
+	if mark := file.mark(); mark != "" {
+		t.Errorf("the mark is %q", mark)
+	}
+	if err := file.authenticate(t.Context(), nil, "", form); err != nil || form.Get("client_assertion") != "a.b.c" {
+		t.Errorf("sent %q, %v", form.Get("client_assertion"), err)
 	}
 }
 

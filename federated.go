@@ -21,7 +21,8 @@ const maxAssertion = 64 << 10
 
 // AssertionFile is the path of a file with an assertion. It is read anew for
 // every exchange, because whoever wrote it (Kubernetes, a CI system) replaces
-// it before it expires.
+// it before it expires. A pipe is good for one exchange, and gets every stored
+// token.
 type AssertionFile string
 
 func (f AssertionFile) authenticate(ctx context.Context, c *Client, audience string, form url.Values) error {
@@ -60,8 +61,12 @@ func (f AssertionFile) read() (ClientAssertion, error) {
 }
 
 // mark cannot be told while the file cannot be opened: a stored token gets a
-// program over that. What is there and is no assertion gets no token.
+// program over that. What is there and is no assertion gets no token. To look
+// into a pipe would take from the exchange what is in it.
 func (f AssertionFile) mark() string {
+	if info, err := os.Stat(string(f)); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
 	assertion, err := f.read()
 	var missing *fs.PathError
 	switch {

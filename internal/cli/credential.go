@@ -219,9 +219,9 @@ func (inv *invocation) credentialVariables(s *settings, secret, certificate, fed
 }
 
 // federated is a federated token in a file, which is there by now although it
-// is read later, and again. "-" is stdin, which is read once.
+// is read later, and again. "-" is stdin, which is read once, as are pipes.
 func (inv *invocation) federated(s *settings, from, path string) (fob.Credential, error) {
-	if path == "-" {
+	if info, err := os.Stat(path); path == "-" || err == nil && !info.Mode().IsRegular() {
 		token, err := inv.secretFile(s, from, path)
 		return fob.ClientAssertion{Secret: token}, err
 	}

@@ -299,11 +299,11 @@ func (d *doctor) federation(ctx context.Context, file value) (examination, error
 	if err != nil {
 		return examination{}, &problem{status: StatusUsage, text: "reading the token of " + file.from, err: err}
 	}
-	assertion := fob.NewSecret(string(data))
+	assertion := fob.NewSecret(strings.TrimSpace(string(data)))
 	var list struct {
 		Value []insight.FederatedCredential `json:"value"`
 	}
-	app := d.app(fob.AssertionFile(file.text))
+	app := d.app(fob.ClientAssertion{Secret: assertion}) // a pipe cannot be read again
 	remark, err := d.ask(ctx, app, "/federatedIdentityCredentials", &list)
 	if err != nil {
 		return examination{}, err
