@@ -116,10 +116,11 @@ var permissions = sync.OnceValue(func() []*permissionRow {
 	return rows
 })
 
-// SimilarSegment returns what the first part of path may have been meant to be
-// that Microsoft Graph does not know there: "users" for "/v1.0/usrs/1", in
-// lower case. It is empty if all parts are known, or none is much like it.
-func SimilarSegment(path string) string {
+// SimilarSegment returns what unknown, a part of path that Microsoft Graph said
+// it does not know there, may have been meant to be: "users" for "usrs" in
+// "/v1.0/usrs/1", in lower case. It is empty if nothing is much like it, or if
+// the table of permissions does not have the parts before it.
+func SimilarSegment(path, unknown string) string {
 	segments := templateOf(path)
 	if len(segments) > 0 && segments[0] == "me" {
 		segments = slices.Concat([]string{"users", "{id}"}, segments[1:])
@@ -136,9 +137,12 @@ func SimilarSegment(path string) string {
 			rows = next
 			continue
 		}
+		if len(segment) > maxSegment || segment != strings.ToLower(unknown) {
+			return ""
+		}
 		best, distance := "", 2+len(segment)/6
 		for _, r := range rows {
-			if len(segment) > maxSegment || i >= len(r.segments) || r.segments[i] == "{id}" {
+			if i >= len(r.segments) || r.segments[i] == "{id}" {
 				continue
 			}
 			if d := spelling.Distance(r.segments[i], segment); d < distance {

@@ -167,9 +167,22 @@ const noSegment = "Resource not found for the segment"
 // know; false if there is nothing to say.
 func (inv *invocation) describeSegment(r *report, e *apiError) bool {
 	name, _, _ := strings.Cut(strings.TrimPrefix(e.message, noSegment+" '"), "'")
-	if near := graph.SimilarSegment(e.path); near != "" && name != "" {
+	if near := graph.SimilarSegment(e.path, name); near != "" {
 		r.fix = "perhaps " + near + " was meant"
-		r.try = inv.rerun(func(arg string) string { return strings.Replace(arg, "/"+name, "/"+near, 1) })
+		corrected := false
+		line := inv.rerun(func(arg string) string {
+			path, _, _ := strings.Cut(arg, "?")
+			parts := strings.Split(path, "/")
+			i := slices.Index(parts, name)
+			if corrected || i < 0 || !strings.Contains(path, "://") && !strings.HasSuffix(e.path, "/"+strings.TrimLeft(path, "/")) {
+				return arg // not the address
+			}
+			corrected, parts[i] = true, near
+			return strings.Join(parts, "/") + arg[len(path):]
+		})
+		if corrected {
+			r.try = line
+		}
 		return true
 	}
 	if hasSegment(e.path, "/beta") {
