@@ -31,11 +31,11 @@ type Client struct {
 	Capabilities []string
 	// Store keeps tokens. Nil means in memory, for this client alone.
 	Store Store
-	// HTTP sends the requests. Its redirect policy and cookies are not used. An
-	// error of its transport is not tried again if it has a method
-	// Permanent() bool that returns true.
-	// Nil means a client of fob's own with bounded headers and the proxy of
-	// the environment.
+	// HTTP sends the requests. Its redirect policy and cookies are not used.
+	// Where its transport fails, a request is not repeated if the error is an
+	// [io/fs.PathError], or has a method Permanent() bool that says true. Nil
+	// means a client of fob's own with bounded headers and the proxy of the
+	// environment.
 	HTTP *http.Client
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
@@ -257,7 +257,8 @@ func (c *Client) SignIn(ctx context.Context, req Request) (*Token, error) {
 
 // SignOut forgets an account: its refresh token and its access tokens. account
 // is an id or a user name; empty means the only one known. Tokens that were
-// handed out stay valid until they expire.
+// handed out stay valid until they expire. An error that comes with the account
+// is of the list of accounts: it still has one whose tokens are gone.
 func (c *Client) SignOut(ctx context.Context, account string) (Account, error) {
 	known, err := Account{ID: strings.ToLower(account)}, error(nil)
 	if !isAccountID(account) {

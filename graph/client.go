@@ -36,9 +36,10 @@ type Client struct {
 	// /tenants and /metadata/endpoints, and those with an api-version. Empty
 	// means the one of the cloud that Base is in.
 	ResourceManager string
-	// HTTP sends the requests; only its Transport is used. Nil means a
-	// transport of this package's own with bounded headers and the proxy of
-	// the environment.
+	// HTTP sends the requests; only its Transport is used. Where that fails, a
+	// request is not repeated if the error is an [io/fs.PathError], or has a
+	// method Permanent() bool that says true. Nil means a transport of this
+	// package's own with bounded headers and the proxy of the environment.
 	HTTP *http.Client
 
 	// Scopes are asked for whatever the address is, and allow every host.

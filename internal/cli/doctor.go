@@ -230,10 +230,18 @@ func (d *doctor) cache(ctx context.Context) (*insight.Checkup, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	default:
-		c.Findings = append(c.Findings, insight.Finding{Severity: insight.Problem, What: "nothing can be written to it", Why: "what is renewed is not kept: " + oneLine(err.Error()),
-			Do: "let yourself write to " + dir + ", or name another directory with --cache-dir or FOB_CACHE_DIR"})
+		c.Findings = append(c.Findings, lockFinding(dir, err))
 	}
 	return c, nil
+}
+
+// lockFinding says what it means that a store gives no lock.
+func lockFinding(dir string, err error) insight.Finding {
+	if fix := adviseSystem(err); fix != "" {
+		return insight.Finding{Severity: insight.Problem, What: "its records cannot be locked", Why: oneLine(err.Error()), Do: fix}
+	}
+	return insight.Finding{Severity: insight.Problem, What: "nothing can be written to it", Why: "what is renewed is not kept: " + oneLine(err.Error()),
+		Do: "let yourself write to " + dir + ", or name another directory with --cache-dir or FOB_CACHE_DIR"}
 }
 
 // certificate looks at the certificate's file, tries to sign in with it if it

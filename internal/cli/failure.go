@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -114,22 +113,11 @@ func (inv *invocation) explainLast() (*insight.Explanation, error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil, &problem{status: StatusFailed, text: "what is kept of the last failure cannot be read", err: err, fix: "remove " + failureFile(s.cacheDir.text)}
 	}
-	if age := time.Since(f.At); age > time.Minute {
+	if time.Since(f.At) > time.Minute {
 		// "fob token || fob explain" may be about a failure that was no refusal.
-		inv.note("the last refusal by a server was %s ago, of %s", span(age), f.Command)
+		inv.note("the last refusal by a server was at %s, of %s", f.At.Local().Format(time.DateTime), f.Command)
 	}
 	return f.explain(), nil
-}
-
-// span is a time as people say it.
-func span(d time.Duration) string {
-	switch {
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
 func (f failure) explain() *insight.Explanation {

@@ -107,10 +107,14 @@ func (inv *invocation) describe(err error) report {
 
 // laterFix is the advice to come back when the server said so.
 func laterFix(after time.Duration) string {
-	if after <= 0 {
+	switch seconds := (after + time.Second - 1) / time.Second; {
+	case seconds <= 0:
 		return "try again later"
+	case seconds == 1:
+		return "try again after 1 second"
+	default:
+		return fmt.Sprintf("try again after %d seconds", seconds)
 	}
-	return fmt.Sprintf("try again after %.0f seconds", after.Seconds()+0.5)
 }
 
 // explain adds what package aadsts knows about a refusal.

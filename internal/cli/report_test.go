@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestWhatTheSystemHasNoMoreOfIsNamedWithWhatToDo(t *testing.T) {
@@ -30,6 +32,27 @@ func TestWhatTheSystemHasNoMoreOfIsNamedWithWhatToDo(t *testing.T) {
 		}
 		if inv.warn(of.err); !strings.Contains(stderr.String(), of.advice) {
 			t.Errorf("%v: warned %q", of.err, stderr.String())
+		}
+	}
+}
+
+func TestTheTimeToComeBackIsRoundedUp(t *testing.T) {
+	for after, want := range map[time.Duration]string{
+		0: "try again later", time.Millisecond: "try again after 1 second", 3 * time.Second: "try again after 3 seconds", 3100 * time.Millisecond: "try again after 4 seconds",
+	} {
+		if got := laterFix(after); got != want {
+			t.Errorf("%v: %q, want %q", after, got, want)
+		}
+	}
+}
+
+func TestTheDoctorTellsAStoreThatCannotBeLockedFromOneThatCannotBeWritten(t *testing.T) {
+	for err, want := range map[error]string{
+		fs.ErrPermission: "let yourself write to /tokens", syscall.ENOSPC: "make room on the disk", syscall.ENOLCK: "name a place on a local disk",
+	} {
+		f := lockFinding("/tokens", fmt.Errorf("locking: %w", err))
+		if !strings.Contains(f.Do, want) || strings.Contains(f.What, "nothing can be written") != (err == fs.ErrPermission) {
+			t.Errorf("%v: %+v", err, f)
 		}
 	}
 }
