@@ -109,8 +109,13 @@ func (x *export) check(address string, inv *invocation) error {
 	case x.delta && x.form == "csv":
 		return usage("--delta keeps an NDJSON file current; CSV does not hold what a change is applied to", "name a file that ends in .ndjson")
 	}
-	if info, err := os.Stat(filepath.Dir(x.to)); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-		return usage("there is no directory for --to "+quoted(x.to), "make it first, or name another file")
+	return hasDirectory("--to", x.to)
+}
+
+// hasDirectory refuses a file to write that has no directory to be in.
+func hasDirectory(flag, file string) error {
+	if info, err := os.Stat(filepath.Dir(file)); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return &problem{status: StatusUsage, text: "there is no directory for " + flag + " " + quoted(file), fix: "make it first, or name another file"}
 	}
 	return nil
 }

@@ -115,6 +115,8 @@ func (inv *invocation) checkRequest(r *request) error {
 		return usage(r.method+" has no body", "leave --body out, or say with --method what is meant")
 	case r.all && r.include:
 		return usage("--include shows one answer, --all asks for many", "leave one of them out")
+	case r.outputFile != "":
+		return hasDirectory("--output-file", r.outputFile)
 	}
 	return nil
 }
