@@ -249,6 +249,7 @@ func (inv *invocation) adviseNetwork(r *report, err error) {
 // adviseSystem says what to do where the operating system has no more to give,
 // whatever it was wanted for. It is empty for all other errors.
 func adviseSystem(err error) string {
+	err = posix(err)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "make room on the disk, or have the quota raised, then try again"
