@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
@@ -197,7 +198,8 @@ func notJSON(body string) error {
 	}
 	at := min(int(wrong.ByteOffset), len(body))
 	before, after := strings.TrimRight(body[:at], " \r\n\t"), strings.TrimLeft(body[at:], " \r\n\t")
-	p.text = fmt.Sprintf("--body is not JSON from byte %d on: %s", at, quoted(clip(after, 20)))
+	_, length := utf8.DecodeRuneInString(after) // more of it may be a password
+	p.text = fmt.Sprintf("--body is not JSON from byte %d on, where it has %s", at, quoted(after[:length]))
 	switch next := strings.TrimLeft(strings.TrimPrefix(after, ","), " \r\n\t"); {
 	case after == "":
 		p.text = "--body is not JSON: it ends too early"
