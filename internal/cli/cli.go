@@ -151,7 +151,9 @@ func (inv *invocation) root() *cobra.Command {
 	}, ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
 		if about, _, err := root.Find(args); err == nil {
 			for _, c := range about.Commands() {
-				names = append(names, c.Name())
+				if c.IsAvailableCommand() {
+					names = append(names, c.Name())
+				}
 			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp

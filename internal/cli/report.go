@@ -329,12 +329,13 @@ func (inv *invocation) wantsJSON() bool {
 		switch {
 		case arg == "--":
 			return false
-		case arg == "-ojson", arg == "-o=json", arg == "--output=json", arg == "-vojson":
-			return true
-		case arg == "-vo" && i+1 < len(inv.Args):
-			return inv.Args[i+1] == "json"
-		case (arg == "-o" || arg == "--output") && i+1 < len(inv.Args):
-			return inv.Args[i+1] == "json"
+		case (arg == "-o" || arg == "-vo" || arg == "--output") && i+1 < len(inv.Args):
+			return strings.EqualFold(inv.Args[i+1], "json")
+		}
+		for _, flag := range []string{"-o", "-o=", "-vo", "--output="} {
+			if form, ok := strings.CutPrefix(arg, flag); ok && strings.EqualFold(form, "json") {
+				return true
+			}
 		}
 	}
 	return false
