@@ -29,8 +29,8 @@ import (
 // A stored token is handed out to the credential that got it, and to its like:
 // a wrong secret is refused by the server and not covered up by the token that
 // the right one got. Assertions are alike if they name the same issuer, subject
-// and audience, so that the next one of a CI system finds the token. Only an
-// Assertion is not asked before its time, and gets every stored token.
+// and audience, so that the next one of a CI system finds the token. An
+// Assertion gets every stored token: to call it may take a request of its own.
 type Credential interface {
 	// authenticate adds the proof for the token endpoint audience to form.
 	authenticate(ctx context.Context, c *Client, audience string, form url.Values) error
@@ -71,9 +71,7 @@ func (a Assertion) authenticate(ctx context.Context, c *Client, audience string,
 	return ClientAssertion{assertion}.authenticate(ctx, c, audience, form)
 }
 
-// To make an assertion may take a request of its own, which a stored token is
-// to save.
-func (a Assertion) mark() string { return "" }
+func (a Assertion) mark() string { return "" } // a stored token is to save the call
 
 // ClientAssertion is a client assertion that was made elsewhere: a JWT that is
 // sent as it is, for as long as it lives.

@@ -9,11 +9,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Records, and the assertions that they are compared with, are written by the
-// json package and read by hand. A program that
-// prints a stored token does little else than to read two records, and for
-// that much the tables that json makes of their types cost more than all the
-// rest: opening the store, reading the files and unsealing them.
+// Records are written by the json package and read by hand, as are assertions,
+// which are read with them. A program that prints a stored token does little
+// else than to read two records, and for that much the tables that json makes
+// of their types cost more than all the rest: opening the store, reading the
+// files and unsealing them.
 
 // record is a kind of record. member takes the member called name, whose value
 // comes next.
