@@ -120,6 +120,28 @@ inBrowser("renews in silence, for another API as well", async (page, context) =>
   assert.equal(emulator.claims(other.token).aud, api.id);
 });
 
+inBrowser("signs its calls with a key that the token is bound to", async (page, context) => {
+  await popup(page, context);
+  const me = `${emulator.graph}/v1.0/me`;
+  const pop = { authenticationScheme: "pop", resourceRequestMethod: "GET", resourceRequestUri: me };
+  const { token } = await silently(page, userRead, pop);
+  const call = (url, authorization) => page.evaluate(async (url, authorization) => {
+    const res = await fetch(url, { headers: { Authorization: authorization } });
+    return { status: res.status, challenge: res.headers.get("WWW-Authenticate"), next: res.headers.get("Authentication-Info") };
+  }, url, authorization);
+  const first = await call(me, `PoP ${token}`);
+  assert.equal(first.status, 200);
+  const shrNonce = first.next.match(/nextnonce="([^"]+)"/)[1];
+  const second = (await silently(page, userRead, { ...pop, shrNonce })).token;
+  assert.equal(emulator.claims(second).nonce, shrNonce);
+  assert.equal((await call(me, `PoP ${second}`)).status, 200);
+  for (const [url, authorization] of [[`${me}/messages`, `PoP ${token}`], [me, `Bearer ${emulator.claims(token).at}`]]) {
+    const { status, challenge } = await call(url, authorization);
+    assert.equal(status, 401);
+    assert.match(challenge, /^Bearer .*, PoP .*nonce="/);
+  }
+});
+
 inBrowser("signs in in a hidden frame where ben is signed in", async (page, context) => {
   await popup(page, context);
   const user = await page.evaluate((scope, loginHint) => client.ssoSilent({ scopes: [scope], loginHint }).then((r) => r.account.username), userRead, ben.upn);
