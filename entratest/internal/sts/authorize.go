@@ -350,7 +350,7 @@ func (s *Server) frontTokens(r *http.Request, at authority, a authorization, hom
 	if refused != nil {
 		return nil, refused
 	}
-	i := issuance{at: at, v1: a.v1, tenant: home, client: a.app, clientAuth: publicClient, user: in.user, by: in.signIn,
+	i := issuance{at: at, v1: a.v1, tenant: home, client: a.app, clientAuth: publicClient, visitor: *in,
 		asked: asked, nonce: a.nonce, ipAddress: clientIP(r)}
 	i.implicit = a.mode == fragmentMode
 	i.asks, _ = readClaims(a.claims) // well formed: readRest has read it

@@ -34,9 +34,8 @@ type issuance struct {
 	v1         bool // asked at the v1 endpoint
 	tenant     *directory.Tenant
 	client     *directory.App
-	clientAuth string          // publicClient and so on
-	user       *directory.User // nil: the app acts for itself
-	by         signIn          // of the user
+	clientAuth string // publicClient and so on
+	visitor           // user is nil: the app acts for itself
 	asked      wanted
 	target     target
 	scopes     []string // granted, of the target; nil without a user
@@ -151,21 +150,21 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 		}
 		c.groupClaims = s.groupsOf(resource, i.tenant.ID, c.ObjectID, i.implicit)
 	} else {
-		account, _ := s.World.Account(u) // who has none may not sign in
+		account := i.account
 		s.World.Accept(u)
 		if account.TokensValidFrom().Unix() == c.IssuedAt {
 			// The claim has whole seconds: without this, nobody could tell a token
 			// that was issued after a revocation in this second from one before.
 			c.IssuedAt++
 		}
-		c.ObjectID, c.Name, c.Session = u.ID, u.DisplayName, i.by.Session
+		c.ObjectID, c.Name, c.Session = u.ID, u.DisplayName, i.Session
 		if account.Tenant != u.Tenant {
 			c.Provider = i.at.issuer(account.Tenant, 1)
 		}
 		c.Subject = pairwise(i.tenant.ID, u.ID, resource.ClientID)
 		c.Scopes = strings.Join(i.scopes, " ")
 		if version == 1 {
-			c.AuthContext, c.Methods = "1", i.by.Methods
+			c.AuthContext, c.Methods = "1", i.Methods
 			c.UniqueName = account.UPN
 		} else {
 			c.PreferredUsername = account.UPN
@@ -186,7 +185,7 @@ func (s *Server) accessToken(i issuance) (string, time.Duration, error) {
 			c.Email = u.Mail
 		}
 		if wants("auth_time") {
-			c.AuthTime = i.by.Time.Unix()
+			c.AuthTime = i.Time.Unix()
 		}
 		if version == 1 || resource.NamesGroups("SecurityGroup", "DirectoryRole", "All") {
 			c.DirectoryRoles = directoryRoles(u)
@@ -335,10 +334,10 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 	c := idClaims{
 		Audience: i.client.ClientID, Issuer: i.at.issuer(i.tenant.ID, version), IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(s.lifetime()).Unix(),
 		AIO: randomToken(24), AtHash: halfHash(accessToken), CodeHash: halfHash(code), Nonce: i.nonce, RH: "1.A" + pairwise(i.tenant.ID, i.client.ClientID, "rh") + ".",
-		Roles: appRoles(s.World.AppRolesOf(i.tenant.ID, u.ID, i.client.ClientID)), Session: i.by.Session,
+		Roles: appRoles(s.World.AppRolesOf(i.tenant.ID, u.ID, i.client.ClientID)), Session: i.Session,
 		Subject: pairwise(i.tenant.ID, u.ID, i.client.ClientID), Tenant: i.tenant.ID, ID: randomToken(16), Version: strconv.Itoa(version) + ".0",
 	}
-	account, _ := s.World.Account(u)
+	account := i.account
 	if account.Tenant != u.Tenant {
 		c.Provider = i.at.issuer(account.Tenant, 1)
 	}
@@ -347,7 +346,7 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 	}
 	switch {
 	case i.v1:
-		c.Methods, c.FamilyName, c.GivenName, c.IPAddress, c.UniqueName = i.by.Methods, u.Surname, u.GivenName, i.ipAddress, account.UPN
+		c.Methods, c.FamilyName, c.GivenName, c.IPAddress, c.UniqueName = i.Methods, u.Surname, u.GivenName, i.ipAddress, account.UPN
 		if u == account {
 			c.UPN = u.UPN
 		}
@@ -362,7 +361,7 @@ func (s *Server) idToken(i issuance, code, accessToken string) (string, error) {
 		c.Account = accountStatus(u)
 	}
 	if wants("auth_time") {
-		c.AuthTime = i.by.Time.Unix()
+		c.AuthTime = i.Time.Unix()
 	}
 	if wants("family_name") {
 		c.FamilyName = u.Surname
@@ -465,8 +464,7 @@ func (s *Server) tokenAnswer(i issuance) (map[string]any, error) {
 		return body, nil
 	}
 	if i.clientInfo {
-		account, _ := s.World.Account(i.user)
-		body["client_info"] = clientInfo(account)
+		body["client_info"] = clientInfo(i.account)
 	}
 	if i.spaCode != "" {
 		body["spa_code"] = i.spaCode

@@ -8,8 +8,9 @@ import (
 )
 
 // logout ends the session of the browser, and tells the apps that it has signed in
-// to, those with a logout URL (OpenID Connect Front-Channel Logout). It sends the person back only to an
-// address that some app has registered: an app that is named must be the one.
+// to, those with a logout URL (OpenID Connect Front-Channel Logout). It sends the
+// person back only to an address that some app has registered: an app that is named
+// must be the one.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 	q := r.URL.Query()
 	if r.Method == http.MethodPost {
@@ -27,11 +28,12 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, at authority) {
 		if q.Has("state") {
 			fields = append(fields, attr{"state", q.Get("state")})
 		}
+		next := answerURL(back, queryMode, fields)
 		if len(told) == 0 {
-			sendAway(w, answerURL(back, queryMode, fields))
+			sendAway(w, next)
 			return
 		}
-		signedOut(told, answerURL(back, queryMode, fields)).send(w)
+		signedOut(told, next).send(w)
 		return
 	}
 	signedOut(told, "").send(w)
@@ -60,7 +62,7 @@ func (s *Server) toldOfLogout(r *http.Request, at authority) []string {
 	sid, visits := s.visitsOf(c.Value)
 	for _, v := range visits {
 		app, ok := s.World.App(v.tenant, v.app)
-		if !ok || !strings.HasPrefix(formTarget(app.LogoutURL), "http") || strings.HasSuffix(formTarget(app.LogoutURL), ":") {
+		if !ok || !strings.Contains(formTarget(app.LogoutURL), "://") { // no page of the web
 			continue
 		}
 		told = append(told, answerURL(app.LogoutURL, queryMode, []attr{{"sid", sid}, {"iss", at.issuer(v.tenant, 2)}}))

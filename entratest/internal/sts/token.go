@@ -394,18 +394,17 @@ func (q *tokenRequest) issuance(tenant *directory.Tenant, auth string) issuance 
 
 // forUser completes an answer with what a user lets the client do. Without a
 // refresh token to carry on, a new chain begins where one was asked for.
-func (q *tokenRequest) forUser(i issuance, user *directory.User, by signIn, chain refreshToken, offline bool) (issuance, *refusal) {
+func (q *tokenRequest) forUser(i issuance, who visitor, chain refreshToken, offline bool) (issuance, *refusal) {
 	s := q.s
-	i.user, i.by = user, by
+	i.visitor = who
 	var refused *refusal
-	if i.scopes, refused = s.granted(i.tenant.ID, i.client, user, i.asked, i.target); refused != nil {
+	if i.scopes, refused = s.granted(i.tenant.ID, i.client, i.user, i.asked, i.target); refused != nil {
 		return i, refused
 	}
-	i.roles = appRoles(s.World.AppRolesOf(i.tenant.ID, user.ID, i.target.Resource.ClientID))
+	i.roles = appRoles(s.World.AppRolesOf(i.tenant.ID, i.user.ID, i.target.Resource.ClientID))
 	if offline {
 		now := s.World.Now()
-		account, _ := s.World.Account(user) // who has none may not sign in
-		chain.signIn, chain.Client, chain.Tenant, chain.Issued = by, i.client.ClientID, account.Tenant, now
+		chain.signIn, chain.Client, chain.Tenant, chain.Issued = i.signIn, i.client.ClientID, i.account.Tenant, now
 		if chain.Born.IsZero() {
 			chain.Born = now
 		}

@@ -68,7 +68,7 @@ func (q *tokenRequest) authorizationCode() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	i, refused = q.forUser(i, user, code.signIn, refreshToken{Scope: code.Scope, Resource: code.Resource, V1: code.V1, SPA: code.SPA, Public: auth == publicClient}, q.v1 || i.asked.Offline)
+	i, refused = q.forUser(i, visitor{user, account, code.signIn}, refreshToken{Scope: code.Scope, Resource: code.Resource, V1: code.V1, SPA: code.SPA, Public: auth == publicClient}, q.v1 || i.asked.Offline)
 	if refused != nil {
 		return i, refused
 	}
@@ -202,7 +202,7 @@ func (q *tokenRequest) refreshToken() (issuance, *refusal) {
 	// A new refresh token comes where one is asked for: by saying so, or by
 	// leaving the scope as it was.
 	offline := q.v1 || q.form.Get("scope") == "" || i.asked.Offline
-	return q.forUser(i, user, t.signIn, t, offline)
+	return q.forUser(i, visitor{user, account, t.signIn}, t, offline)
 }
 
 // wantedForRefresh is wantedForUser where the first of several resources wins,
@@ -252,7 +252,7 @@ func (q *tokenRequest) password() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	return q.forUser(i, user, s.newSignIn(user, account), refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
+	return q.forUser(i, visitor{user, account, s.newSignIn(user, account)}, refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
 }
 
 // withoutRedirect authenticates the client of a flow that has no redirect URI:
@@ -323,7 +323,7 @@ func (q *tokenRequest) deviceCode() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	i, refused = q.forUser(i, user, d.signIn, refreshToken{Scope: d.Scope, Resource: d.Resource, V1: d.V1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
+	i, refused = q.forUser(i, visitor{user, account, d.signIn}, refreshToken{Scope: d.Scope, Resource: d.Resource, V1: d.V1, Public: auth == publicClient}, q.v1 || i.asked.Offline)
 	if refused != nil {
 		return i, refused
 	}
@@ -353,11 +353,11 @@ func (q *tokenRequest) onBehalfOf() (issuance, *refusal) {
 	if refused != nil {
 		return issuance{}, refused
 	}
-	user, by, refused := q.userAssertion(raw)
+	who, refused := q.userAssertion(raw)
 	if refused != nil {
 		return issuance{}, refused
 	}
-	tenant, _ := s.World.Tenant(user.Tenant)
+	tenant, _ := s.World.Tenant(who.user.Tenant)
 	if tenant == nil || q.at.Tenant != nil && q.at.Tenant.ID != tenant.ID {
 		return issuance{}, no(50013, "Assertion failed signature validation. [Reason - The assertion was issued in another tenant.]").as("invalid_grant")
 	}
@@ -366,16 +366,16 @@ func (q *tokenRequest) onBehalfOf() (issuance, *refusal) {
 		return i, refused
 	}
 	i.target = i.asked.Targets[0]
-	return q.forUser(i, user, by, refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1}, i.asked.Offline)
+	return q.forUser(i, who, refreshToken{Scope: q.form.Get("scope"), Resource: q.form.Get("resource"), V1: q.v1}, i.asked.Offline)
 }
 
 // userAssertion reads the token that a user's client has sent to the API which
 // makes this request.
-func (q *tokenRequest) userAssertion(raw string) (*directory.User, signIn, *refusal) {
+func (q *tokenRequest) userAssertion(raw string) (who visitor, refused *refusal) {
 	s := q.s
 	payload, err := s.verify(raw)
 	if err != nil {
-		return nil, signIn{}, no(50013, "Assertion failed signature validation. [Reason - %v.]", err).as("invalid_grant")
+		return who, no(50013, "Assertion failed signature validation. [Reason - %v.]", err).as("invalid_grant")
 	}
 	var c struct {
 		Audience  string   `json:"aud"`
@@ -391,28 +391,28 @@ func (q *tokenRequest) userAssertion(raw string) (*directory.User, signIn, *refu
 		Methods   []string `json:"amr"`
 	}
 	if err := json.Unmarshal(payload, &c); err != nil {
-		return nil, signIn{}, no(50013, "Assertion failed signature validation. [Reason - its claims are no JSON object.]").as("invalid_grant")
+		return who, no(50013, "Assertion failed signature validation. [Reason - its claims are no JSON object.]").as("invalid_grant")
 	}
 	meant, ok := s.World.Resource(c.Tenant, c.Audience)
 	now := s.World.Now()
 	switch {
 	case !ok || meant.ClientID != q.client.ClientID:
-		return nil, signIn{}, no(500131, "Assertion audience does not match the Client app presenting the assertion. The audience in the assertion was '%s' and the expected audience is '%s' "+
+		return who, no(500131, "Assertion audience does not match the Client app presenting the assertion. The audience in the assertion was '%s' and the expected audience is '%s' "+
 			"or one of the Application Uris of this application with App ID '%s'(%s).", c.Audience, q.client.Identifier(), q.client.ClientID, q.client.Name).as("invalid_grant")
 	case now.Unix() >= c.Expires || now.Add(clockSkew).Unix() < c.NotBefore:
-		return nil, signIn{}, no(500133, "Assertion is not within its valid time range. Ensure that the access token is not expired before using it for user assertion, or request a new token. "+
+		return who, no(500133, "Assertion is not within its valid time range. Ensure that the access token is not expired before using it for user assertion, or request a new token. "+
 			"Current time: %s, expiry time of assertion %s.", timestamp(now), timestamp(time.Unix(c.Expires, 0))).as("invalid_grant")
 	case c.AppID == "" && c.Party == "":
-		return nil, signIn{}, no(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.").as("invalid_grant")
+		return who, no(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.").as("invalid_grant")
 	case c.Scopes == "":
-		return nil, signIn{}, no(7000114, "Application '%s' is not allowed to make application on-behalf-of calls.", q.client.ClientID).as("unauthorized_client")
+		return who, no(7000114, "Application '%s' is not allowed to make application on-behalf-of calls.", q.client.ClientID).as("unauthorized_client")
 	}
 	by := signIn{User: c.User, Session: c.Session, Time: time.Unix(c.Issued, 0), Methods: c.Methods}
 	user, refused := q.signedIn(c.Tenant, c.User, by, timestamp(by.Time))
 	if refused != nil {
-		return nil, by, refused
+		return who, refused
 	}
-	account, _ := s.World.Account(user)
+	account, _ := s.World.Account(user) // who has none may not sign in
 	by.User = account.ID
-	return user, by, nil
+	return visitor{user, account, by}, nil
 }
