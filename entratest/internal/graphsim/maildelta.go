@@ -31,13 +31,14 @@ type lost struct {
 	since, seq uint64 // the change by which it came, the one by which it went
 }
 
-// touch notes a change of folders and returns its number.
+// touch notes changes of folders, one each, for pages end between two of them. It
+// returns the number of the last one.
 func (h *history) touch(keys ...string) uint64 {
-	h.seq++
 	if h.touched == nil {
 		h.touched = map[string]uint64{}
 	}
 	for _, key := range keys {
+		h.seq++
 		h.touched[key] = h.seq
 	}
 	return h.seq
