@@ -101,4 +101,28 @@ func TestAGuestIsInvited(t *testing.T) {
 	g := keeper
 	g.token = signedIn.str("access_token")
 	g.call(403, "POST", "/invitations", invitation)
+
+	yan, err := e.AddUser(entratest.User{Tenant: entratest.OtherTenantDomain, UPN: "yan@other.example", Password: "yan-password-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset := func(status int, who string) answer {
+		return keeper.call(status, "POST", "/invitations", `{"invitedUserEmailAddress":"yan@other.example","inviteRedirectUrl":"https://app.example","resetRedemption":true,"invitedUser":{"id":"`+who+`"}}`)
+	}
+	if now, _ := reset(201, id).body["invitedUser"].(map[string]any); now["id"] != id || state() != "PendingAcceptance" {
+		t.Errorf("reset: %v, %s", now, state())
+	}
+	signIn := func(user, password string) answer {
+		return post(t, e, tokenURL(e), url.Values{"grant_type": {"password"}, "client_id": {entratest.CLIClientID}, "username": {user}, "password": {password}, "scope": {"https://graph.microsoft.com/User.Read"}})
+	}
+	if a := signIn(yan.UPN, yan.Password); a.status != 200 || state() != "Accepted" {
+		t.Errorf("the guest comes with another account: %s, %s", a.text, state())
+	}
+	if a := signIn("zed@other.example", "zed-password-1"); !strings.Contains(a.text, "AADSTS50020") {
+		t.Errorf("the guest comes with the account of before: %s", a.text)
+	}
+	reset(400, entratest.BenID)   // who is at home here
+	reset(400, mo["id"].(string)) // another guest has the account
+	reset(400, "no such user")
+	keeper.call(400, "POST", "/invitations", `{"invitedUserEmailAddress":"yan@other.example","inviteRedirectUrl":"https://app.example","invitedUser":{"id":"`+id+`"}}`)
 }

@@ -14,7 +14,7 @@ import (
 // there is nobody to sign them in.
 func (c *call) invite() {
 	given, ok := c.action("invitation", true, "invitedUserEmailAddress Edm.String", "inviteRedirectUrl Edm.String", "invitedUserDisplayName Edm.String",
-		"invitedUserType Edm.String", "sendInvitationMessage Edm.Boolean", "resetRedemption Edm.Boolean", "invitedUserMessageInfo invitedUserMessageInfo")
+		"invitedUserType Edm.String", "sendInvitationMessage Edm.Boolean", "resetRedemption Edm.Boolean", "invitedUser invitedUser", "invitedUserMessageInfo invitedUserMessageInfo")
 	if !ok {
 		return
 	}
@@ -36,7 +36,18 @@ func (c *call) invite() {
 		c.refuse(http.StatusBadRequest, "BadRequest", "The invited user already exists in the directory as object ID: "+account.ID+". They can use that account to sign in to shared apps and resources.")
 		return
 	}
-	guest := c.invited(email, account, str(given["invitedUserDisplayName"]), kind == "Member")
+	guest, reset := (*directory.User)(nil), given["resetRedemption"] == true
+	switch named := str(inside(given["invitedUser"], "id")); {
+	case reset:
+		if guest, ok = c.reinvited(named, email, account); !ok {
+			return
+		}
+	case named != "":
+		c.invalid(errors.New("Invalid value specified for property 'invitedUser' of resource 'Invitation': it is for resetRedemption."))
+		return
+	default:
+		guest = c.invited(email, account, str(given["invitedUserDisplayName"]), kind == "Member")
+	}
 	c.concerns = guest.ID
 	status := "PendingAcceptance"
 	if state, _ := userValue(guest, "externalUserState"); state == "Accepted" {
@@ -46,7 +57,7 @@ func (c *call) invite() {
 	c.created("invitations/$entity", "/invitations/"+id, object{{"id", id},
 		{"inviteRedeemUrl", c.AuthorityURL(c.r) + "/redeem?rd=" + url.QueryEscape("https://invitations.microsoft.com/redeem/?tenant="+c.tenant()+"&user="+id+"&ver=2.0")},
 		{"invitedUserDisplayName", given["invitedUserDisplayName"]}, {"invitedUserType", userTypeOf(guest)}, {"invitedUserEmailAddress", email},
-		{"sendInvitationMessage", given["sendInvitationMessage"] == true}, {"resetRedemption", given["resetRedemption"] == true}, {"inviteRedirectUrl", back}, {"status", status},
+		{"sendInvitationMessage", given["sendInvitationMessage"] == true}, {"resetRedemption", reset}, {"inviteRedirectUrl", back}, {"status", status},
 		{"invitedUserMessageInfo", given["invitedUserMessageInfo"]}, {"invitedUser", object{{"id", guest.ID}}}})
 }
 
@@ -76,4 +87,33 @@ func (c *call) invited(email string, account *directory.User, name string, membe
 	}
 	c.World.PutUser(guest)
 	return guest
+}
+
+// reinvited returns the guest with an id, who is to come once more, perhaps with
+// another account; or it answers 400.
+func (c *call) reinvited(id, email string, account *directory.User) (*directory.User, bool) {
+	guest, ok := c.World.User(c.tenant(), id)
+	if !ok || !guest.External() {
+		c.invalid(errors.New("The redemption cannot be reset: invitedUser is no guest of this directory."))
+		return nil, false
+	}
+	home := ""
+	if account != nil {
+		if other, known := c.World.UserOf(c.tenant(), account); known && other.ID != guest.ID {
+			c.invalid(errors.New("The redemption cannot be reset: another guest has this account already, with the object ID " + other.ID + "."))
+			return nil, false
+		}
+		home = account.ID
+	}
+	_ = c.World.UpdateUser(c.tenant(), guest.ID, func(u *directory.User) error { // if it is gone by now, so is the invitation
+		u.Home, u.Mail = home, email
+		if u.More == nil {
+			u.More = map[string]any{}
+		}
+		u.More["creationType"], u.More["externalUserState"] = "Invitation", "PendingAcceptance"
+		delete(u.More, "externalUserStateChangeDateTime")
+		guest = u
+		return nil
+	})
+	return guest, true
 }
