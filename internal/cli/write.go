@@ -165,7 +165,8 @@ func (c *call) content() (*content, error) {
 // in UTF-8 and without. What else is sent, and above all what is put somewhere
 // to be kept, stays as it is.
 func (c *call) unmarked(name string, data []byte) []byte {
-	if !isMarked(data) || c.method == http.MethodPut && !isARM(c.target.RequestURI(), nil) {
+	kind := strings.ToLower(c.header.Get("Content-Type"))
+	if !isMarked(data) || kind != "" && !strings.Contains(kind, "json") || c.method == http.MethodPut && !isARM(c.target.RequestURI(), nil) {
 		return data
 	}
 	text := jsontext.Value(plainText(data))

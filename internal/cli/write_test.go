@@ -59,6 +59,8 @@ func TestEveryMethodSendsItsBodyWithItsType(t *testing.T) {
 		{[]string{"patch", "/me", "--body", "-"}, inWide, "PATCH", `{"a":"é"}`, "application/json"},
 		{[]string{"put", "/me/drive/root:/wide.json:/content", "--body", "@" + wide}, "", "PUT", inWide, "application/json"},
 		{[]string{"post", "/groups", "--body", "-"}, "\ufeff{}", "POST", "{}", "application/json"},
+		{[]string{"post", "/x", "--body", "-", "-H", "Content-Type: application/octet-stream"}, inWide, "POST", inWide, "application/octet-stream"},
+		{[]string{"post", "/x", "--body", "-", "-H", "Content-Type: application/JSON"}, inWide, "POST", `{"a":"é"}`, "application/JSON"},
 		{[]string{"post", "/groups", "--body", "@" + odd}, "", "POST", inOdd, "application/json"},
 		{[]string{"post", "/me/revokeSignInSessions"}, "", "POST", "", ""},
 		{[]string{"delete", "/groups/1"}, "", "DELETE", "", ""},
