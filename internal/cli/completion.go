@@ -48,7 +48,8 @@ func completeValues(cmd *cobra.Command) {
 			cmd.RegisterFlagCompletionFunc(f.Name, complete) // fails for one that has some only
 		}
 	})
-	if takesFile := strings.Contains(cmd.Use, "FILE") || strings.Contains(cmd.Use, "-- COMMAND") || cmd.Name() == "diff"; !takesFile && cmd.ValidArgs == nil {
+	takesFile := strings.Contains(cmd.Use, "FILE") || strings.Contains(cmd.Use, "-- COMMAND") || cmd.Name() == "diff"
+	if !takesFile && cmd.ValidArgs == nil && cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, c := range cmd.Commands() {
