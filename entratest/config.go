@@ -160,6 +160,10 @@ func loopback(address string) error {
 	return errNotLoopback
 }
 
+// withoutDefaultPort writes a host as JavaScript does, whose clients compare it
+// with what they were told.
+func withoutDefaultPort(host string) string { return strings.TrimSuffix(host, ":443") }
+
 // origin checks an address by which clients reach the emulator, and removes
 // what does not belong to an origin.
 func origin(s string) (string, error) {
@@ -178,5 +182,5 @@ func origin(s string) (string, error) {
 		// every "token" in it.
 		return "", fmt.Errorf("%q has the word token in its host, which breaks device code in MSAL for Go: use another name", s)
 	}
-	return "https://" + strings.ToLower(u.Host), nil
+	return "https://" + withoutDefaultPort(strings.ToLower(u.Host)), nil
 }

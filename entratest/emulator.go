@@ -223,7 +223,7 @@ func publicHost(asked, got string) string {
 	if ip := net.ParseIP(host); ip == nil || ip.IsLoopback() || ip.IsUnspecified() {
 		host = "localhost" // what certificates and redirect URIs like best
 	}
-	return net.JoinHostPort(host, port)
+	return withoutDefaultPort(net.JoinHostPort(host, port))
 }
 
 // certificate returns what the listener shows and the pool that trusts it.

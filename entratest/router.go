@@ -78,7 +78,7 @@ func (e *Emulator) faceOf(r *http.Request) face {
 
 func (e *Emulator) isAt(r *http.Request, origin string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(strings.TrimSuffix(r.Host, ":443"), strings.TrimSuffix(u.Host, ":443"))
+	return err == nil && strings.EqualFold(withoutDefaultPort(r.Host), u.Host)
 }
 
 func hostname(hostport string) string {
