@@ -50,7 +50,7 @@ func TestAnUploadThatIsKilledAgainAndAgainSendsNothingTwice(t *testing.T) {
 	}
 
 	allKills, resumed := 0, 0
-	for round := range rounds {
+	for round := 0; round < rounds || (allKills < rounds || resumed < 2) && round < 4*rounds && !testing.Short(); round++ {
 		rewrite()
 		f.emulator.ClearRequests()
 		kills := 0
@@ -58,6 +58,7 @@ func TestAnUploadThatIsKilledAgainAndAgainSendsNothingTwice(t *testing.T) {
 			c := f.command(put...)
 			var out bytes.Buffer
 			c.Stdout, c.Stderr = &out, &out
+			start := time.Now()
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -71,6 +72,9 @@ func TestAnUploadThatIsKilledAgainAndAgainSendsNothingTwice(t *testing.T) {
 			switch {
 			case err == nil:
 				complete = true
+				if kills == 0 { // the machine has become faster
+					whole = min(whole, time.Since(start))
+				}
 			case !killed:
 				t.Fatalf("after %d kills: %v: %s", kills, err, out.String())
 			default:
@@ -97,7 +101,7 @@ func TestAnUploadThatIsKilledAgainAndAgainSendsNothingTwice(t *testing.T) {
 		}
 	}
 	if !testing.Short() && (allKills < rounds || resumed < 2) {
-		t.Errorf("%d kills and %d runs that went on in %d rounds: the test kills too late or too soon", allKills, resumed, rounds)
+		t.Errorf("%d kills and %d runs that went on: the test kills too late or too soon", allKills, resumed)
 	}
 	t.Logf("an upload takes %s; %d kills, %d runs went on", whole, allKills, resumed)
 }
